@@ -1,0 +1,28 @@
+"Everything about the package stands in settings.ini, which nbdev and this file both read."
+from configparser import ConfigParser
+from pathlib import Path
+from setuptools import setup, find_packages
+
+here = Path(__file__).parent
+parser = ConfigParser(delimiters=["="])
+parser.read(here / "settings.ini", encoding="utf8")
+cfg = parser["DEFAULT"]
+
+setup(
+    name=cfg["lib_name"],
+    version=cfg["version"],
+    description=cfg["description"],
+    long_description=(here / "README.md").read_text(encoding="utf8"),
+    long_description_content_type="text/markdown",
+    author=cfg["author"],
+    author_email=cfg["author_email"],
+    url=cfg["git_url"],
+    keywords=cfg["keywords"],
+    license="Apache-2.0",
+    packages=find_packages(include=["pact_nb", "pact_nb.*"]),
+    python_requires=">=" + cfg["min_python"],
+    install_requires=cfg["requirements"].split(),
+    extras_require={e: cfg[f"{e}_requirements"].split() for e in ("dev", "hf")},
+    entry_points={"nbdev": ["pact_nb = pact_nb._modidx:d"]},
+    zip_safe=False,
+)
