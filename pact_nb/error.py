@@ -106,7 +106,7 @@ def search_alpha(
 ) -> float:  # α in [lo, hi]
     "The α of least `exact_mse`: a logarithmic grid, then twice a finer linear one around the best."
     lo, hi = (torch.as_tensor(v, dtype=torch.float64) for v in (lo, hi))
-    grid = lo * (hi / lo) ** torch.linspace(0, 1, 129, dtype=torch.float64, device=lo.device)
+    grid = lo * (hi / lo) ** torch.linspace(0, 1, 121, dtype=torch.float64, device=lo.device)
     for _ in range(3):
         i = exact_mse(moments, grid, k).argmin().item()
         best, ends = grid[i].item(), (grid[max(i - 1, 0)].item(), grid[min(i + 1, len(grid) - 1)].item())

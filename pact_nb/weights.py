@@ -26,8 +26,8 @@ def dorefa(
     w: Tensor,  # weights of one layer, any shape, not empty; float16, bfloat16, float32 or float64
     k: int,  # bits, 1-8; 32: `w` itself, unchanged
     through_max: bool = True,  # let the gradient pass through max|tanh(w)|; False: a constant
-) -> Tensor:  # w_q: shape and dtype of `w`; 2**k levels in [−1, 1], or ±E|w| at 1 bit; NaN if any w is not finite
-    "DoReFa weights (Zhou et al., 2016); all-zero `w` gives 1/(2^k−1), or 0 at 1 bit. Bad `k` raises."
+) -> Tensor:  # w_q, as `w`: 2**k levels in [−1, 1], or ±E|w| at 1 bit; NaN if any w is not finite
+    "DoReFa weights (Zhou et al., 2016); all-zero `w` gives 1/(2^k−1), 0 at 1 bit. Bad `k` raises."
     if check_bits(k) == FLOAT: return w
     wf = _working(w)
     if k == 1: return _binary(wf).to(w.dtype)
@@ -39,7 +39,8 @@ def dorefa(
 
 # %% ../nbs/03_weights.ipynb #d158b3a3
 # (c1, c2) for each bit-width, as published with IBM's code
-SAWB = {2: (3.212, 2.178), 3: (7.509, 6.892), 4: (12.68, 12.80), 5: (17.74, 18.64), 8: (31.76, 35.04)}
+SAWB = {2: (3.212, 2.178), 3: (7.509, 6.892), 4: (12.68, 12.80),
+        5: (17.74, 18.64), 8: (31.76, 35.04)}
 # ours: a line through the MSE-optimal α of six distributions, derived in nbs/03_weights.ipynb
 SAWB_OURS = {1: (0.0, -1.0), 2: (3.177, 2.127), 3: (7.474, 6.836), 4: (12.111, 12.104),
              5: (16.813, 17.553), 6: (21.598, 23.166), 7: (26.393, 28.829), 8: (31.297, 34.642)}
@@ -61,7 +62,7 @@ def sawb_alpha(
 def sawb(
     w: Tensor,  # weights of one layer, any shape, not empty; float16, bfloat16, float32 or float64
     k: int,  # bits, 1-8; 32: `w` itself, unchanged
-) -> Tensor:  # w_q: shape and dtype of `w`; odd multiples of α*/(2^k−1) in [−α*, α*]; NaN if any w is not finite
+) -> Tensor:  # w_q, as `w`: odd multiples of α*/(2^k−1), |w_q| ≤ α*; NaN if any w is not finite
     "SAWB weights: 2^k symmetric levels without a zero, identity gradient; all-zero `w` gives 0."
     if check_bits(k) == FLOAT: return w
     wf, half = _working(w), 2 ** (k - 1)

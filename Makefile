@@ -1,0 +1,39 @@
+# Two commands matter: `make train` and `make test`. Both start from nothing but Python 3.11+ and git.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: train test readme digits activations picture clean
+
+train: $(STAMP)
+	$(BIN)/papermill nbs/train.ipynb runs/train-a2.ipynb -p a_bits 2
+
+test: $(STAMP)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/test_all.py
+
+$(STAMP): settings.ini setup.py pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; found " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 …") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev,hf]'
+	touch $@
+
+readme: $(STAMP)  ## README.md from nbs/index.ipynb
+	$(BIN)/python scripts/readme.py --write
+
+digits: $(STAMP)  ## the digits table: five seeds of each setting, into results/digits.json
+	$(BIN)/python scripts/digits.py results/digits.json
+
+activations: $(STAMP)  ## data/activations.npz, read by 02_error: what a trained float network's activations read
+	rm -rf runs/activations
+	$(BIN)/python -m pact_nb.runs --w_bits 32 --a_bits 32 --activation relu --run_dir runs/activations
+	$(BIN)/python -c "from pact_nb.runs import Run, save_activations; save_activations(Run('runs/activations'), 'data/activations.npz')"
+
+clean:
+	rm -rf $(VENV) build *.egg-info
+
+picture: $(STAMP)  ## nbs/images/pact.png, from a run with 2-bit activations
+	rm -rf runs/picture
+	$(BIN)/python -m pact_nb.runs --a_bits 2 --run_dir runs/picture
+	$(BIN)/python scripts/picture.py runs/picture nbs/images/pact.png
