@@ -88,6 +88,7 @@ def measure(
             say(f"ready: {name}")
     return _rows(time_rounds(steps, x, rounds), saved)
 
+# %% ../nbs/bench.ipynb #6150a026
 def _rows(times: dict[str, list[float]], saved: dict[str, int]) -> list[dict]:
     rows = []
     for n, t in times.items():
@@ -96,7 +97,7 @@ def _rows(times: dict[str, list[float]], saved: dict[str, int]) -> list[dict]:
         rows.append(dict(variant=n, step_ms=1e3 * statistics.median(t), ratio=mid, ratio_q1=low, ratio_q3=high, rounds=len(t), saved_mb=saved[n] / 1e6, saved_ratio=saved[n] / saved[base]))
     return rows
 
-# %% ../nbs/bench.ipynb #dd35fde3
+# %% ../nbs/bench.ipynb #ca474687
 def main(argv: Optional[list[str]] = None) -> int:
     "Entry of `python -m pact_nb.bench`: prints the table, and writes it with where it was measured to `--json FILE`."
     p = argparse.ArgumentParser(prog="python -m pact_nb.bench", allow_abbrev=False)
@@ -111,5 +112,5 @@ def main(argv: Optional[list[str]] = None) -> int:
         with open(a.json, "w", encoding="utf8") as f: json.dump(where, f, indent=1); f.write("\n")
     return 0
 
-# %% ../nbs/bench.ipynb #a76cdfa1
+# %% ../nbs/bench.ipynb #767010eb
 if __name__ == "__main__" and "__file__" in globals(): sys.exit(main())  # not in the notebook

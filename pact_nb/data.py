@@ -54,6 +54,7 @@ def _hash(*splits: Split) -> str:
         for t in (s.x, s.y): h.update(t.contiguous().numpy())
     return h.hexdigest()
 
+# %% ../nbs/07_data.ipynb #42c5caab
 def split_data(
     name: str,
     train: Split,  # on the CPU
@@ -72,6 +73,7 @@ def split_data(
     mean, std = _statistics(rest.x)
     return Data(name, rest, valid, test, list(classes), mean, std, _hash(train, test))
 
+# %% ../nbs/07_data.ipynb #8d3cecea
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     "Mean and standard deviation per channel, 0-1, from a histogram: exact, and without a float copy."
     counts = torch.stack([torch.bincount(c.flatten().int(), minlength=256) for c in x.unbind(1)]).double()
@@ -79,7 +81,7 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     mean = (p * v).sum(1)
     return mean.float(), (p * (v - mean[:, None]) ** 2).sum(1).sqrt().clamp_min(1e-6).float()
 
-# %% ../nbs/07_data.ipynb #f356f5df
+# %% ../nbs/07_data.ipynb #2ba9b9fd
 def _digits(data_dir: Optional[Path], image_size: Optional[int]) -> tuple:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -89,16 +91,16 @@ def _digits(data_dir: Optional[Path], image_size: Optional[int]) -> tuple:
     fit, test = train_test_split(torch.arange(len(y)), test_size=360, random_state=0, stratify=y)
     return Split(x[fit], y[fit]), Split(x[test], y[test]), [str(i) for i in range(10)]
 
-# %% ../nbs/07_data.ipynb #682329e8
+# %% ../nbs/07_data.ipynb #9f37ba6b
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
 def _cifar10_torchvision(root: Path, download: bool) -> tuple[Split, Split]:
     from torchvision.datasets import CIFAR10 as Cifar10
     try: sets = [Cifar10(root, train=t, download=download) for t in (True, False)]
-    except Exception as e: raise ValueError(f"data_dir {root}: CIFAR-10 in torchvision's layout is missing or damaged ({e}). Delete cifar-10-batches-py there and run again to download it") from e
+    except Exception as e: raise ValueError(f"data_dir {root}: CIFAR-10 in torchvision's layout is missing or damaged ({e}). Delete cifar-10-batches-py there to download it again; without a network, fetch the files elsewhere and name their folder with data_dir") from e
     return tuple(Split(torch.tensor(s.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(s.targets)) for s in sets)
 
-# %% ../nbs/07_data.ipynb #7b787d32
+# %% ../nbs/07_data.ipynb #35ddf784
 def _shards(root: Path, split: str) -> list[Path]:
     "The Parquet files of one split, complete; `ValueError` otherwise."
     files = sorted(root.rglob(f"{split}-*-of-*.parquet"))
@@ -113,7 +115,7 @@ def _decode(raw: bytes, where: str) -> Tensor:
     try: return decode_image(torch.frombuffer(bytearray(raw), dtype=torch.uint8), ImageReadMode.RGB)
     except (RuntimeError, TypeError, ValueError) as e: raise ValueError(f"{where}: not a readable image ({str(e).splitlines()[0]}); download the file again") from e
 
-# %% ../nbs/07_data.ipynb #f78dc6f3
+# %% ../nbs/07_data.ipynb #a21eb216
 def _read_shard(file: Path) -> tuple[list[Tensor], list[int]]:
     "Images and labels of one Parquet file."
     try: import pyarrow.parquet as pq
@@ -137,7 +139,7 @@ def _parquet(root: Path, split: str) -> Split:
     if len(sizes) > 1: raise ValueError(f"data_dir {root}: {split} images differ in size: {sorted(sizes)[:3]}")
     return Split(torch.stack(xs) if xs else torch.empty(0, 3, 32, 32, dtype=torch.uint8), torch.tensor(ys, dtype=torch.int64))
 
-# %% ../nbs/07_data.ipynb #e17dac54
+# %% ../nbs/07_data.ipynb #0f385338
 def _cifar10(data_dir: Optional[Path], image_size: Optional[int], default: Path) -> tuple:
     "Parquet where there is any, else torchvision's files; downloaded only into the default folder."
     root = data_dir or default
@@ -148,7 +150,7 @@ def _cifar10(data_dir: Optional[Path], image_size: Optional[int], default: Path)
         if tuple(s.x.shape[1:]) != (3, 32, 32): raise ValueError(f"data_dir {root}: {n} images are {tuple(s.x.shape[1:])}, CIFAR-10's are (3, 32, 32)")
     return train, test, CIFAR10
 
-# %% ../nbs/07_data.ipynb #b77820d5
+# %% ../nbs/07_data.ipynb #3dbcf68b
 def _folder(data_dir: Optional[Path], image_size: Optional[int]) -> tuple:
     if data_dir is None: raise ValueError("data_dir: dataset 'folder' needs it, a folder with train/<class>/… and test/<class>/…")
     parts = {n: data_dir / n for n in ("train", "test", "val") if (data_dir / n).is_dir()}
@@ -170,7 +172,7 @@ def _folder_split(root: Path, classes: list[str], image_size: Optional[int]) -> 
     if len(sizes) > 1: raise ValueError(f"{root}: images differ in size ({', '.join(map(str, sorted(sizes)[:3]))} …); give image_size")
     return Split(torch.stack(xs), torch.tensor([i for _, i in files]))
 
-# %% ../nbs/07_data.ipynb #b890478f
+# %% ../nbs/07_data.ipynb #b752bc9e
 DATASETS = ("digits", "cifar10", "folder")
 
 def load_data(
@@ -190,7 +192,7 @@ def load_data(
     else: parts = _folder(root, image_size)
     return split_data(name, *parts, valid_fraction, seed)
 
-# %% ../nbs/07_data.ipynb #f6299103
+# %% ../nbs/07_data.ipynb #61948fbb
 def crop(x: Tensor, pad: int, gen: torch.Generator) -> Tensor:
     "Pad `x` [N, C, H, W] with `pad` zeros on each side and cut a random H×W window from each image."
     n, c, h, w = x.shape
@@ -204,7 +206,7 @@ def flip(x: Tensor, gen: torch.Generator) -> Tensor:
     coin = torch.randint(0, 2, (len(x), 1, 1, 1), generator=gen, device=x.device, dtype=torch.bool)
     return torch.where(coin, x.flip(3), x)
 
-# %% ../nbs/07_data.ipynb #ec5fb9a8
+# %% ../nbs/07_data.ipynb #279a1908
 AUGMENTS = ("none", "crop", "crop_flip")
 
 def _generator(device, *numbers: int) -> torch.Generator:
@@ -212,6 +214,7 @@ def _generator(device, *numbers: int) -> torch.Generator:
     digest = hashlib.sha256(repr(numbers).encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "little"))
 
+# %% ../nbs/07_data.ipynb #27ded673
 class Batches:
     "Batches of a split: float32 images, normalised, augmented, and labels. `len` counts batches."
     def __init__(

@@ -246,6 +246,7 @@ def _check_quantize(w_bits, a_bits, w_quant, first_bits, last_bits, activation) 
     if activation not in ("pact", "relu"): raise ValueError(f"activation must be pact or relu; got {activation!r}")
     if activation == "relu" and a_bits != FLOAT: raise ValueError(f"activation='relu' has no levels: a_bits must be {FLOAT} with it; got {a_bits}")
 
+# %% ../nbs/05_layers.ipynb #0fb1d125
 def quantize(
     model: nn.Module,  # any float network, or one quantized before; not changed
     w_bits: int = 4,  # bits of all weights but the first and last layers'; 1-8 or 32
@@ -272,7 +273,7 @@ def quantize(
         if not any(_matches(n, p) for n in names): raise ValueError(f"bits_by: {p!r} matches nothing; names are {', '.join(names)}")
     return model
 
-# %% ../nbs/05_layers.ipynb #29863264
+# %% ../nbs/05_layers.ipynb #93df2391
 def report(model: nn.Module) -> list[dict]:
     "One row a layer: name, type, w_bits, w_quant, a_bits (of its input), reads (the PACTs it reads), note."
     rows = []
@@ -282,7 +283,7 @@ def report(model: nn.Module) -> list[dict]:
             rows.append(dict(layer=name, type=type(m).__name__, w_bits=FLOAT, w_quant="", a_bits=FLOAT, reads="", note="not converted"))
     return rows
 
-# %% ../nbs/05_layers.ipynb #45e6d208
+# %% ../nbs/05_layers.ipynb #7d302ee4
 def check_levels(
     model: nn.Module,  # a quantized network
     x: Tensor,  # one batch of its input
@@ -303,7 +304,7 @@ def check_levels(
     if bad: raise ValueError("float input leaks into a quantized layer: " + "; ".join(bad))
     return rows
 
-# %% ../nbs/05_layers.ipynb #922f216b
+# %% ../nbs/05_layers.ipynb #4a76f3b8
 CALIBRATIONS = ("max", "percentile", "mse")
 
 def _alpha_for(x: Tensor, act: PACT, method: str, q: float) -> float:
@@ -312,6 +313,7 @@ def _alpha_for(x: Tensor, act: PACT, method: str, q: float) -> float:
     if method == "mse": return best_alpha(x, act.k)
     return percentile_alpha(x, q if method == "percentile" else 100.0)
 
+# %% ../nbs/05_layers.ipynb #f58396e7
 def calibrate(
     model: nn.Module,  # a quantized network; its α are set in place
     x: Tensor,  # one batch of training input, on the model's device
@@ -324,7 +326,8 @@ def calibrate(
     buffers, found = {n: b.clone() for n, b in model.named_buffers()}, {}
     def start(name):
         def hook(act, args):
-            found[name] = _alpha_for(args[0], act, method, q)
+            try: found[name] = _alpha_for(args[0], act, method, q)
+            except ValueError as e: raise ValueError(f"no start for α of {name}: {e}") from e
             act.alpha.data.fill_(found[name])
         return hook
     hooks = [m.register_forward_pre_hook(start(n)) for n, m in acts.items()]

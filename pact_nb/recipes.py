@@ -18,6 +18,7 @@ def _f(default: Any, doc: str, lo=None, hi=None, above=None, choices: tuple = ()
     "A recipe field: `lo` and `hi` are inclusive bounds, `above` an exclusive one, `bits` means 1-8 or 32."
     return field(default=default, metadata=dict(doc=doc, lo=lo, hi=hi, above=above, choices=choices, bits=bits))
 
+# %% ../nbs/08_recipes.ipynb #5dd4e1c4
 @dataclass(frozen=True)
 class Recipe:
     "All numbers of one experiment. Frozen, flat, typed; invalid values raise `ValueError` or `TypeError` when made."
@@ -31,7 +32,7 @@ class Recipe:
     a_bits: int = _f(4, "activation bits; 32 clips only", bits=True)
     first_bits: int = _f(32, "bits of the first layer's weight and input", bits=True)
     last_bits: int = _f(32, "bits of the last layer's weight and input", bits=True)
-    bits_by: str = _f("", "overrides by name, as in layer1=4, *.conv2=2/8 (weights/activations)")
+    bits_by: str = _f("", "overrides of bits by layer name or pattern; 05_layers shows how to write them")
     w_quant: str = _f("dorefa", "weight quantizer: dorefa or sawb", choices=("dorefa", "sawb"))
     activation: str = _f("pact", "pact, or relu (the float twin; needs a_bits 32)", choices=("pact", "relu"))
     alpha_from: str = _f("fixed", "start of each α: fixed (alpha0), or from data: max, percentile, mse", choices=("fixed", "max", "percentile", "mse"))
@@ -56,7 +57,7 @@ class Recipe:
 
     def __post_init__(self): _validate(self)
 
-# %% ../nbs/08_recipes.ipynb #06c9f43d
+# %% ../nbs/08_recipes.ipynb #c6b3ba79
 def _kind(hint: Any) -> tuple[type, bool]:
     "The plain type of an annotation, and whether None is allowed."
     if get_origin(hint) not in (Union, types.UnionType): return hint, False
@@ -72,14 +73,14 @@ def _allowed(kind: type, m: dict, optional: bool) -> str:
         if m["lo"] is not None: words += f" from {m['lo']}" + (f" to {m['hi']}" if m["hi"] is not None else " up")
     return words + (", or None" if optional else "")
 
-# %% ../nbs/08_recipes.ipynb #ceb93309
+# %% ../nbs/08_recipes.ipynb #0706a688
 def _check(name: str, value: Any, hint: Any, m: dict) -> Any:
     "`value` in the field's type; else `TypeError` or `ValueError` that says what is allowed."
     kind, optional = _kind(hint)
     if value is None and optional: return None
     says = f"{name} must be {_allowed(kind, m, optional)}; got {value!r}"
     if kind is float and isinstance(value, int) and not isinstance(value, bool): value = float(value)
-    if kind is str and name in ("milestones", "bits_by") and isinstance(value, int) and not isinstance(value, bool): value = str(value)
+    if kind is str and name in ("milestones", "bits_by", "data_dir", "run_dir") and isinstance(value, int) and not isinstance(value, bool): value = str(value)
     if not isinstance(value, kind) or isinstance(value, bool): raise TypeError(says)
     if kind is float and not math.isfinite(value): raise ValueError(says)
     if m["choices"] and value not in m["choices"]: raise ValueError(says + _hint(value, m["choices"]))
@@ -94,7 +95,7 @@ def _hint(word: Any, known) -> str:
     close = starts or difflib.get_close_matches(str(word), list(known), 1, 0.5)
     return f"; did you mean {close[0]}?" if close else ""
 
-# %% ../nbs/08_recipes.ipynb #4164ffc8
+# %% ../nbs/08_recipes.ipynb #b486e142
 def milestones_of(text: str) -> list[int]:
     "'60,120' → [60, 120]; `ValueError` unless whole, positive and rising."
     try: epochs = [int(p) for p in text.split(",") if p.strip()]
@@ -111,13 +112,13 @@ def _validate(r: Recipe) -> None:
     if r.dataset == "folder" and r.data_dir is None: raise ValueError("data_dir is needed with dataset folder: it holds train/<class>/… and test/<class>/…")
     if r.image_size is not None and r.dataset != "folder": raise ValueError(f"image_size is for dataset folder only; got {r.image_size} with {r.dataset}")
 
-# %% ../nbs/08_recipes.ipynb #7f01b545
+# %% ../nbs/08_recipes.ipynb #9799df91
 RECIPES = {
     "digits": Recipe(recipe="digits", width=8, alpha_from="mse", lr=0.1, weight_decay=5e-4, schedule="onecycle", epochs=30, batch_size=64, augment="crop", valid_fraction=0.15),
     "cifar10_resnet20": Recipe(recipe="cifar10_resnet20", dataset="cifar10"),
 }
 
-# %% ../nbs/08_recipes.ipynb #53d9605a
+# %% ../nbs/08_recipes.ipynb #1bdf9773
 SOURCES = {
     "cifar10_resnet20": {
         "model": "sec. 4 and App. B: ResNet20", "width": "He et al. 2015, table 6: 16, 32, 64", "w_quant": "sec. 4: DoReFa scheme for weights", "activation": "sec. 3",
@@ -129,14 +130,14 @@ SOURCES = {
     "digits": {n: "ours, chosen on held-out training data" for n in ("width", "alpha_from", "lr", "weight_decay", "schedule", "epochs", "batch_size", "augment", "valid_fraction")},
 }
 
-# %% ../nbs/08_recipes.ipynb #27253d88
+# %% ../nbs/08_recipes.ipynb #2b5226a1
 def recipe_table() -> "pandas.DataFrame":
     "Every field of every recipe with its meaning and the source of its number."
     import pandas as pd
     rows = [dict(field=f.name, meaning=f.metadata["doc"], **{n: getattr(r, f.name) for n, r in RECIPES.items()}, source=SOURCES["cifar10_resnet20"].get(f.name, "")) for f in fields(Recipe)]
     return pd.DataFrame(rows).set_index("field")
 
-# %% ../nbs/08_recipes.ipynb #448a44aa
+# %% ../nbs/08_recipes.ipynb #14830376
 def from_params(
     params: dict[str, Any],  # names and values as the user gave them; None: as the recipe says
 ) -> Recipe:
@@ -148,7 +149,7 @@ def from_params(
     if name not in RECIPES: raise ValueError(f"recipe must be one of {', '.join(RECIPES)}; got {name!r}{_hint(name, RECIPES)}")
     return replace(RECIPES[name], **{k: v for k, v in params.items() if v is not None})
 
-# %% ../nbs/08_recipes.ipynb #42dbf697
+# %% ../nbs/08_recipes.ipynb #ad2376b1
 def to_yaml(r: Recipe) -> str:
     "All fields but `run_dir`, flat, one a line."
     import yaml

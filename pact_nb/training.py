@@ -136,8 +136,7 @@ class Trainer:
         self.names, self.alphas = list(alphas(model)), list(alphas(model).values())
         self.device = next(model.parameters()).device
         if self.device.type == "cpu": keep_freed_memory()
-        self.compiled, self.mode = None, "eager"
-        self.full = min(r.batch_size, len(train.split))
+        self.compiled, self.mode, self.full = None, "eager", min(r.batch_size, len(train.split))
         self._compile()
         _reset(self)
 
@@ -145,8 +144,8 @@ class Trainer:
         xb = next(iter(self.train.epoch(0)))[0]
         if not should_compile(self.r.compile, count_macs(self.model, xb[:1]), len(self.train.split) * self.r.epochs): return
         self.compiled, why = try_compile(self.model.train(), xb)
-        self.mode = "compiled" if self.compiled else f"eager ({why})"
-        if not self.compiled: self.say(f"torch.compile failed, training in eager mode: {why}")
+        self.mode = f"eager ({why})" if self.compiled is None else "compiled"
+        if self.compiled is None: self.say(f"torch.compile failed, training in eager mode: {why}")
 
 # %% ../nbs/09_training.ipynb #740cb85e
 def _reset(self: Trainer) -> None:
@@ -164,6 +163,7 @@ def _stop_if_bad(self: Trainer, bad: Tensor, t: int, xb: Tensor) -> None:
 def _error(self: Trainer, t: int, xb: Tensor) -> NonFiniteError:
     return NonFiniteError(f"loss is not finite at epoch {self.done + 1}, step {t + 1} of {len(self.train)}: {_culprit(self.model, xb)}. Try a smaller lr or alpha_lr; metrics and checkpoints up to the epoch before are kept")
 
+# %% ../nbs/09_training.ipynb #700ff146
 def _step(self: Trainer, t: int, xb: Tensor, yb: Tensor) -> None:
     "One optimizer step; a partial batch runs in eager mode, as it would compile anew."
     net = self.compiled if self.compiled is not None and len(xb) == self.full else self.model
@@ -183,7 +183,7 @@ def _floor(self: Trainer) -> None:
     self.floored += torch.stack(self.alphas) < ALPHA_FLOOR
     torch._foreach_clamp_min_(self.alphas, ALPHA_FLOOR)
 
-# %% ../nbs/09_training.ipynb #b795c064
+# %% ../nbs/09_training.ipynb #80dfa8e4
 def alpha_rows(self: Trainer) -> list[dict]:
     "One row for each α: value, mean data gradient and λ·α of this epoch, steps in which it was put back to the floor."
     decay = next((g["weight_decay"] for g in self.optimizer.param_groups if g["name"] == "alpha"), 0.0)
@@ -207,7 +207,7 @@ def _check_finite(self: Trainer) -> None:
     bad = [n for n, p in self.model.named_parameters() if not p.isfinite().all()]
     if bad: raise NonFiniteError(f"not finite after epoch {self.done}, step {len(self.train)}: {', '.join(bad[:4])}")
 
-# %% ../nbs/09_training.ipynb #ad764ff3
+# %% ../nbs/09_training.ipynb #136566dd
 @torch.no_grad()
 def validate(
     model: nn.Module,
@@ -223,7 +223,7 @@ def validate(
     if n == 0: raise ValueError("nothing to validate on: the split is empty")
     return loss.item() / n, right.item() / n
 
-# %% ../nbs/09_training.ipynb #505168f3
+# %% ../nbs/09_training.ipynb #69a690d6
 @dataclass
 class Fit:
     "What a training run leaves: `history` and `alphas` as rows, the chosen weights, the mode it ran in."
@@ -240,7 +240,7 @@ def _bar(epochs: int, e: int, steps: int) -> tuple[Optional[Any], Optional[Calla
     bar = tqdm(total=steps, desc=f"epoch {e}/{epochs}", leave=False)
     return bar, lambda t, n, loss, top1: (bar.update(1), bar.set_postfix(loss=f"{loss:.3f}", acc=f"{top1:.1%}", refresh=False))
 
-# %% ../nbs/09_training.ipynb #7af96496
+# %% ../nbs/09_training.ipynb #2762d49a
 def fit(
     model: nn.Module,  # trained in place
     train: Any,  # `data.Batches`, shuffled
@@ -264,6 +264,7 @@ def fit(
         if on_epoch: on_epoch(out, trainer)
     return out
 
+# %% ../nbs/09_training.ipynb #e602005e
 def _better(row: dict, out: Fit) -> bool:
     "Whether this epoch is to be kept: the best so far on validation, or simply the last."
     if row["valid_top1"] is None or not out.best_epoch: return True

@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-SETTINGS = [dict(w_bits=32, a_bits=32, activation="relu"), *(dict(w_bits=w, a_bits=a) for w, a in ((32, 32), (8, 8), (4, 4), (4, 3), (4, 2), (3, 3), (2, 2)))]
+SETTINGS = [dict(w_bits=32, a_bits=32, activation="relu"), *(dict(w_bits=w, a_bits=a) for w, a in ((32, 32), (8, 8), (4, 4), (4, 3), (4, 2), (3, 3), (2, 2))), dict(w_bits=4, a_bits=2, alpha_from="fixed")]
 SEEDS = 5
 
 

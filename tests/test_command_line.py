@@ -1,0 +1,31 @@
+"`python -m pact_nb.runs` and the package without the notebook world."
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAVY = ("pandas", "pyarrow", "matplotlib", "seaborn", "ipywidgets", "papermill", "IPython", "sklearn", "yaml", "scipy", "fastcore", "nbdev", "tqdm")
+
+
+def test_import_is_light():
+    "`import pact_nb.runs` and `pact_nb.bench` need torch, torchvision and numpy alone: everything else is blocked."
+    block = f"import sys\nfor m in {HEAVY}: sys.modules[m] = None\nimport pact_nb.runs, pact_nb.bench; print('light')"
+    p = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert p.stdout.strip() == "light", p.stderr[-1500:]
+
+
+def call(*words: str) -> subprocess.CompletedProcess: return subprocess.run([sys.executable, "-m", "pact_nb.runs", *words], cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def test_runs_and_refuses(tmp_path):
+    p = call("--a_bits", "3", "--epochs", "1", "--run_dir", str(tmp_path / "run"))
+    assert p.returncode == 0 and "test" in p.stdout, p.stderr[-1500:]
+    assert "a_bits: 3\n" in (tmp_path / "run" / "params.yaml").read_text()
+    again = call("--a_bits", "3", "--epochs", "1", "--run_dir", str(tmp_path / "run"))
+    assert again.returncode == 2 and "already holds a run" in again.stderr
+    bad = call("--abits", "3")
+    assert bad.returncode == 2 and "did you mean a_bits?" in bad.stderr and "Traceback" not in bad.stderr
+
+
+def test_readme_in_step():
+    assert subprocess.run([sys.executable, "scripts/readme.py"], cwd=ROOT, timeout=120).returncode == 0

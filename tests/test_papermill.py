@@ -1,0 +1,133 @@
+"The papermill command line, as users type it: what runs, and what is refused before training."
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def papermill(tmp: Path, *words: str, name: str = "out.ipynb", **env: str) -> tuple[int, str, float]:
+    "Exit code, output and seconds of `papermill nbs/train.ipynb TMP/NAME …`, called from the root."
+    start = time.perf_counter()
+    p = subprocess.run([sys.executable, "-m", "papermill", "nbs/train.ipynb", str(tmp / name), "--no-progress-bar", *words], cwd=ROOT, text=True,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **env}, stdin=subprocess.DEVNULL, timeout=600)
+    return p.returncode, p.stdout, time.perf_counter() - start
+
+
+def summary(folder: Path) -> dict: return json.loads((folder / "summary.json").read_text())
+
+
+def text_of(notebook: Path) -> str:
+    nb = nbformat.read(notebook, as_version=4)
+    return "\n".join(o.get("text", "") or str(o.get("data", {}).get("text/plain", "")) for c in nb.cells if c.cell_type == "code" for o in c.outputs)
+
+
+def test_two_bits_after_clean(tmp_path):
+    "nbdev_clean keeps the parameters tag, so -p a_bits 2 reaches the network."
+    notebook = ROOT / "nbs" / "train.ipynb"
+    before = notebook.read_bytes()
+    subprocess.run(["nbdev_clean", "--fname", str(notebook)], cwd=ROOT, check=True)
+    assert notebook.read_bytes() == before
+    code, out, _ = papermill(tmp_path, "-p", "a_bits", "2", "-p", "epochs", "2", "-p", "run_dir", str(tmp_path / "run"))
+    assert code == 0, out
+    said = summary(tmp_path / "run")
+    assert said["recipe"]["a_bits"] == 2 and said["status"] == "finished"
+    from pact_nb.pact import PACT
+    from pact_nb.runs import Run
+    run = Run(tmp_path / "run")
+    data = run.data()
+    assert {m.k for m in run.model(data).modules() if isinstance(m, PACT)} == {2, 32}  # 32: the one that feeds the classifier
+    code, out, _ = papermill(tmp_path, "-f", str(tmp_path / "run" / "params.yaml"), "-p", "run_dir", str(tmp_path / "again"), name="again.ipynb")
+    assert code == 0, out
+    assert summary(tmp_path / "again")["test_top1"] == said["test_top1"] and summary(tmp_path / "again")["alphas"] == said["alphas"]
+    pictures = [o for c in nbformat.read(tmp_path / "out.ipynb", as_version=4).cells if c.cell_type == "code" for o in c.outputs if "image/png" in o.get("data", {})]
+    assert len(pictures) == 3
+
+
+def test_float_twin(tmp_path):
+    code, out, _ = papermill(tmp_path, "-p", "a_bits", "32", "-p", "w_bits", "32", "-p", "activation", "relu", "-p", "epochs", "1", "-p", "run_dir", str(tmp_path / "run"))
+    assert code == 0, out
+    assert summary(tmp_path / "run")["alphas"] == {}
+    assert "a float network has no α" in text_of(tmp_path / "out.ipynb")
+
+
+REFUSED = {
+    "unknown name": (["abits", "2"], "unknown parameter 'abits'; did you mean a_bits?"),
+    "text for a number": (["a_bits", "two"], "a_bits must be a whole number from 1 to 8, or 32"),
+    "zero bits": (["a_bits", "0"], "or 32 (not quantized); got 0"),
+    "nine bits": (["a_bits", "9"], "from 1 to 8"),
+    "half a bit": (["a_bits", "2.5"], "a whole number"),
+    "not a number": (["lr", "nan"], "lr must be a number above 0"),
+    "negative": (["epochs", "-1"], "epochs must be a whole number from 1 up; got -1"),
+    "unknown recipe": (["recipe", "cifar"], "did you mean cifar10_resnet20?"),
+    "files for digits": (["data_dir", "nowhere"], "data_dir: recipe digits reads the embedded digits"),
+    "no such folder": (["recipe", "cifar10_resnet20", "data_dir", "nowhere"], "data_dir nowhere: no such folder"),
+}
+
+
+def refused(tmp_path: Path, pairs: list[str], part: str) -> None:
+    words = [w for i in range(0, len(pairs), 2) for w in ("-p", *pairs[i:i + 2])]
+    before = set((ROOT / "runs").iterdir())
+    code, out, seconds = papermill(tmp_path, *words)
+    assert code != 0 and part in out, out[-1500:]
+    assert "epoch   1/" not in text_of(tmp_path / "out.ipynb") and set((ROOT / "runs").iterdir()) == before
+    assert seconds < 60  # seconds when the machine is idle; the bound only says that nothing was trained
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(tmp_path, case): refused(tmp_path, *REFUSED[case])
+
+
+def test_broken_parquet(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    (tmp_path / "empty").mkdir()
+    refused(tmp_path, ["recipe", "cifar10_resnet20", "data_dir", str(tmp_path / "empty")], "neither cifar-10-batches-py")
+    (half := tmp_path / "half").mkdir()
+    pq.write_table(pa.table({"img": [{"bytes": b"x" * 5000, "path": None}], "label": [0]}), f := half / "train-00000-of-00001.parquet")
+    f.write_bytes(f.read_bytes()[:200])
+    refused(tmp_path, ["recipe", "cifar10_resnet20", "data_dir", str(half)], "half written")
+
+
+def test_without_output_path(tmp_path):
+    "The short line, with its output redirected: papermill then writes the notebook to standard output."
+    p = subprocess.run([sys.executable, "-m", "papermill", "nbs/train.ipynb", "-p", "epochs", "1", "-p", "run_dir", str(tmp_path / "run")], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=600)
+    assert p.returncode == 0, p.stderr[-1500:]
+    assert summary(tmp_path / "run")["status"] == "finished" and nbformat.reads(p.stdout, as_version=4).cells
+
+
+def test_no_compiler(tmp_path):
+    "Without a C++ compiler the main job still ends well, in eager mode, and says so."
+    code, out, _ = papermill(tmp_path, "-p", "compile", "on", "-p", "epochs", "1", "-p", "run_dir", str(tmp_path / "run"), CXX="/nonexistent", TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "cache"))
+    assert code == 0, out[-1500:]
+    assert summary(tmp_path / "run")["mode"].startswith("eager (")
+    assert "training in eager mode" in text_of(tmp_path / "out.ipynb")
+
+
+def test_compiled(tmp_path):
+    "With a compiler, `compile on` trains compiled, and says so."
+    code, out, _ = papermill(tmp_path, "-p", "compile", "on", "-p", "a_bits", "2", "-p", "width", "4", "-p", "epochs", "1", "-p", "run_dir", str(tmp_path / "run"))
+    assert code == 0, out[-1500:]
+    assert summary(tmp_path / "run")["mode"] == "compiled"
+
+
+def test_help_lists_every_parameter():
+    from dataclasses import fields
+    from pact_nb.recipes import Recipe
+    p = subprocess.run([sys.executable, "-m", "papermill", "--help-notebook", "nbs/train.ipynb"], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert "Unable to parse" not in p.stderr + p.stdout
+    for f in fields(Recipe): assert f"  {f.name}: " in p.stdout, f.name
+
+
+def test_one_parameters_cell():
+    "papermill reads exactly one cell tagged `parameters`."
+    for name in ("train", "bench"):
+        nb = nbformat.read(ROOT / "nbs" / f"{name}.ipynb", as_version=4)
+        assert sum("parameters" in c.metadata.get("tags", []) for c in nb.cells) == 1, name
