@@ -215,7 +215,7 @@ def plot_curves(run: Run) -> "matplotlib.figure.Figure":
     for ax, what, name in ((axes[0], "loss", "cross-entropy / nats"), (axes[1], "top1", "top-1 accuracy")):
         ax.plot(m.epoch, m[f"train_{what}"], "o-", ms=3, label="training (augmented)")
         if m[f"valid_{what}"].notna().any(): ax.plot(m.epoch, m[f"valid_{what}"].astype(float), "s-", ms=3, label="validation")
-        ax.set(xlabel="epoch", ylabel=name); ax.legend()
+        ax.set(xlabel="epoch", ylabel=name); ax.legend(); ax.xaxis.get_major_locator().set_params(integer=True)
     fig.tight_layout()
     return fig
 
@@ -232,6 +232,7 @@ def plot_alphas(run: Run) -> "matplotlib.figure.Figure":
         axes[0].plot(part.epoch, part.alpha, color=color, lw=1.2, label=name); axes[1].plot(part.epoch, share, color=color, lw=1.2)
     axes[0].set(xlabel="epoch", ylabel="α", ylim=(0, None), title="learned clip level")
     axes[1].set(xlabel="epoch", ylabel="λα / (λα + |mean data gradient|)", ylim=(0, 1), title="the regulariser's share of the pull")
+    for ax in axes: ax.xaxis.get_major_locator().set_params(integer=True)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="center right", fontsize=7); fig.tight_layout(rect=(0, 0, 0.87, 1))
     return fig
 

@@ -29,7 +29,7 @@ def main(folder: str, target: str, layer: str = "layer2.1.act1") -> None:
     names = list(a.layer.unique())
     for n, color in zip(names, sns.color_palette("viridis", len(names))): mid.plot(a[a.layer == n].epoch, a[a.layer == n].alpha, color=color, lw=1.2)
     mid.set(xlabel="epoch", ylabel="α", ylim=(0, None), title=f"{len(names)} clip levels while it trains")
-    right.hist(x[x > 0].numpy(), bins=60, color="0.8", log=True)
+    right.hist(x[x > 0].numpy(), bins=60, color="0.8", edgecolor="none", log=True)
     for c in range(2**act.k): right.axvline(c * act.alpha.item() / (2**act.k - 1), color=blue, lw=1.2)
     right.axvline(act.alpha.item(), color=orange, lw=2.5)
     right.text(act.alpha.item(), right.get_ylim()[1], " α", color=orange, va="top", fontsize=14)
