@@ -66,6 +66,7 @@ def split_data(
     "Hold out `valid_fraction` of `train` and compute mean and std of the rest; `ValueError` for bad splits."
     if not 0 <= valid_fraction < 1: raise ValueError(f"valid_fraction must be from 0 up to but not including 1; got {valid_fraction}")
     _check_split(train, classes, f"{name}, train"), _check_split(test, classes, f"{name}, test")
+    if train.x.shape[1:] != test.x.shape[1:]: raise ValueError(f"{name}: training images are {tuple(train.x.shape[1:])}, test images {tuple(test.x.shape[1:])}; give image_size, or resize them")
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
     n = round(valid_fraction * len(train))
     valid, rest = train.take(order[:n].sort().values), train.take(order[n:].sort().values)
@@ -125,9 +126,10 @@ def _read_shard(file: Path) -> tuple[list[Tensor], list[int]]:
     names = table.column_names
     image = next((n for n in ("img", "image") if n in names), None)
     if image is None or "label" not in names: raise ValueError(f"{file}: needs columns img (or image) and label; has {', '.join(names)}")
-    raws = [r["bytes"] if r else b"" for r in table[image].to_pylist()]
+    raws = [r if isinstance(r, bytes) else (r or {}).get("bytes") or b"" for r in table[image].to_pylist()]
     labels = table["label"].to_pylist()
-    if any(v is None for v in labels): raise ValueError(f"{file}: row {labels.index(None)} has no label")
+    odd = next((i for i, v in enumerate(labels) if not isinstance(v, int)), None)
+    if odd is not None: raise ValueError(f"{file}: the label of row {odd} must be a whole number; it is {labels[odd]!r}")
     return [_decode(r, f"{file}, row {i}") for i, r in enumerate(raws)], labels
 
 def _parquet(root: Path, split: str) -> Split:
@@ -156,16 +158,18 @@ def _folder(data_dir: Optional[Path], image_size: Optional[int]) -> tuple:
     parts = {n: data_dir / n for n in ("train", "test", "val") if (data_dir / n).is_dir()}
     held = parts.get("test", parts.get("val"))
     if "train" not in parts or held is None: raise ValueError(f"data_dir {data_dir}: needs the folders train and test (or val), each with a folder for each class")
-    classes = sorted(p.name for p in parts["train"].iterdir() if p.is_dir())
-    there = sorted(p.name for p in held.iterdir() if p.is_dir())
+    classes = sorted(p.name for p in parts["train"].iterdir() if p.is_dir() and not p.name.startswith("."))
+    there = sorted(p.name for p in held.iterdir() if p.is_dir() and not p.name.startswith("."))
     if classes != there: raise ValueError(f"data_dir {data_dir}: classes of train and {held.name} differ: {', '.join(sorted(set(classes) ^ set(there))[:5])}")
     return _folder_split(parts["train"], classes, image_size), _folder_split(held, classes, image_size), classes
 
 def _folder_split(root: Path, classes: list[str], image_size: Optional[int]) -> Split:
     from torchvision.transforms.v2.functional import center_crop, resize
-    files = [(f, i) for i, c in enumerate(classes) for f in sorted((root / c).iterdir()) if f.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp", ".gif")]
+    files = [(f, i) for i, c in enumerate(classes) for f in sorted((root / c).iterdir()) if not f.name.startswith(".")]
+    other = next((f for f, _ in files if f.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp")), None)
+    if other: raise ValueError(f"{other}: only png, jpg and webp are read; convert it or move it away")
     missing = set(range(len(classes))) - {i for _, i in files}
-    if missing: raise ValueError(f"{root / classes[min(missing)]}: no image in it (png, jpg, webp, gif)")
+    if missing: raise ValueError(f"{root / classes[min(missing)]}: no image in it (png, jpg, webp)")
     xs = [_decode(f.read_bytes(), str(f)) for f, _ in files]
     if image_size: xs = [center_crop(resize(x, [image_size], antialias=True), [image_size, image_size]) for x in xs]
     sizes = {tuple(x.shape[1:]) for x in xs}
@@ -231,7 +235,8 @@ class Batches:
         self.split, self.batch_size, self.augment, self.shuffle, self.seed = split, batch_size, augment, shuffle, seed
         self.mean, self.std = mean.view(1, -1, 1, 1), std.view(1, -1, 1, 1)
 
-    def __len__(self) -> int: return -(-len(self.split) // self.batch_size)
+    def __len__(self) -> int: return max(1, -(-len(self.split) // self.batch_size) - self._single())
+    def _single(self) -> bool: return self.shuffle and len(self.split) > self.batch_size and len(self.split) % self.batch_size == 1
     def __iter__(self) -> Iterator: return self.epoch(0)
 
     def normalise(self, x: Tensor) -> Tensor: return (x / 255 - self.mean) / self.std
@@ -240,7 +245,9 @@ class Batches:
         "(xb float32 [B, C, H, W], yb int64 [B]) of epoch `e`; the last batch may be smaller."
         n, device = len(self.split), self.split.y.device
         order = torch.randperm(n, generator=_generator("cpu", self.seed, e)).to(device) if self.shuffle else torch.arange(n, device=device)
-        for t, index in enumerate(order.split(self.batch_size)):
+        parts = list(order.split(self.batch_size))
+        if self._single(): parts[-2:] = [torch.cat(parts[-2:])]
+        for t, index in enumerate(parts):
             x = self.split.x[index]
             if self.augment != "none":
                 gen = _generator(device, self.seed, e, t)

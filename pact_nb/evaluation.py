@@ -10,21 +10,17 @@ import math
 from typing import Any
 import torch
 from torch import Tensor, nn
-from .core import FLOAT
+from .core import FLOAT, evaluating
 from .error import best_alpha, errors
 from .pact import PACT, SignedPACT
 
-# %% ../nbs/10_evaluation.ipynb #051667bb
-@torch.no_grad()
+# %% ../nbs/10_evaluation.ipynb #05b48c44
 def predict(
     model: nn.Module,
     batches: Any,  # iterable of (xb, yb), e.g. `data.Batches`
 ) -> tuple[Tensor, Tensor]:  # logits float32 [N, classes] and labels int64 [N], on the CPU
     "Logits for every image, in evaluation mode; `ValueError` when there is none or a logit is not finite."
-    was, out = model.training, []
-    model.eval()
-    for xb, yb in batches: out.append((model(xb).float().cpu(), yb.cpu()))
-    model.train(was)
+    with evaluating(model): out = [(model(xb).float().cpu(), yb.cpu()) for xb, yb in batches]
     if not out: raise ValueError("nothing to predict: the split is empty")
     logits, labels = (torch.cat(t) for t in zip(*out))
     if not logits.isfinite().all(): raise ValueError(f"{(~logits.isfinite()).any(1).sum()} of {len(labels)} images give logits that are not finite")
@@ -41,15 +37,14 @@ def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
     mid, half = (share + z * z / (2 * n)) / (1 + z * z / n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     return mid - half, mid + half
 
-# %% ../nbs/10_evaluation.ipynb #e9f876af
-@torch.no_grad()
+# %% ../nbs/10_evaluation.ipynb #9410da90
 def record(
     model: nn.Module,
     x: Tensor,  # a batch of input, on the model's device
     most: int = 100_000,  # values kept of each layer, evenly spaced
 ) -> dict[str, Tensor]:  # name of each PACT or ReLU module → its input, float32 [≤ most], on the CPU
     "What each activation reads, in evaluation mode; a ReLU used twice keeps its last input."
-    found, was, hooks = {}, model.training, []
+    found, hooks = {}, []
     def keep(name):
         def hook(m, args):
             v = args[0].float().flatten()
@@ -57,9 +52,9 @@ def record(
         return hook
     for n, m in model.named_modules():
         if isinstance(m, (PACT, nn.ReLU)): hooks.append(m.register_forward_pre_hook(keep(n)))
-    try: model.eval()(x)
+    try:
+        with evaluating(model): model(x)
     finally:
-        model.train(was)
         for h in hooks: h.remove()
     return found
 

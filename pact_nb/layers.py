@@ -4,17 +4,19 @@
 
 # %% auto #0
 __all__ = ['QUANTIZED', 'CALIBRATIONS', 'QuantWeight', 'QuantConv1d', 'QuantConv2d', 'QuantLinear', 'QuantConvTranspose2d',
-           'quantize', 'report', 'check_levels', 'calibrate']
+           'TraceError', 'quantize', 'report', 'check_levels', 'calibrate']
 
-# %% ../nbs/05_layers.ipynb #dca8ac41
+# %% ../nbs/05_layers.ipynb #eeb57289
 import copy
+import math
 import operator
+import re
 import warnings
 from fnmatch import fnmatchcase
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
-from .core import FLOAT, check_bits, levels_used
+from .core import FLOAT, check_bits, evaluating, levels_used, parse_bits_by
 from .error import best_alpha, percentile_alpha
 from .pact import PACT, SignedPACT
 from .weights import WEIGHT_QUANTIZERS
@@ -42,36 +44,66 @@ class _QuantConv(QuantWeight):
     def __init__(self, *args, w_bits: int = 4, w_quant: str = "dorefa", **kwargs):
         super().__init__(*args, **kwargs)
         self.set_bits(w_bits, w_quant)
-    def forward(self, x: Tensor) -> Tensor: return self._conv_forward(x, self.quant_weight(), self.bias)
+    def forward(self, input: Tensor) -> Tensor: return self._conv_forward(input, self.quant_weight(), self.bias)
 
 class QuantConv1d(_QuantConv, nn.Conv1d): "`nn.Conv1d` with quantized weight; takes `w_bits` and `w_quant` on top."
 class QuantConv2d(_QuantConv, nn.Conv2d): "`nn.Conv2d` with quantized weight; takes `w_bits` and `w_quant` on top."
 
 class QuantLinear(_QuantConv, nn.Linear):
     "`nn.Linear` with quantized weight; takes `w_bits` and `w_quant` on top."
-    def forward(self, x: Tensor) -> Tensor: return F.linear(x, self.quant_weight(), self.bias)
+    def forward(self, input: Tensor) -> Tensor: return F.linear(input, self.quant_weight(), self.bias)
 
 class QuantConvTranspose2d(_QuantConv, nn.ConvTranspose2d):
     "`nn.ConvTranspose2d` with quantized weight; takes `w_bits` and `w_quant` on top."
-    def forward(self, x: Tensor, output_size=None) -> Tensor:
-        pad = self._output_padding(x, output_size, self.stride, self.padding, self.kernel_size, 2, self.dilation)
-        return F.conv_transpose2d(x, self.quant_weight(), self.bias, self.stride, self.padding, pad, self.groups, self.dilation)
+    def forward(self, input: Tensor, output_size=None) -> Tensor:
+        pad = self._output_padding(input, output_size, self.stride, self.padding, self.kernel_size, 2, self.dilation)
+        return F.conv_transpose2d(input, self.quant_weight(), self.bias, self.stride, self.padding, pad, self.groups, self.dilation)
 
 # %% ../nbs/05_layers.ipynb #4cfa105a
 QUANTIZED = {nn.Conv1d: QuantConv1d, nn.Conv2d: QuantConv2d, nn.Linear: QuantLinear, nn.ConvTranspose2d: QuantConvTranspose2d}
 
-# %% ../nbs/05_layers.ipynb #75631e3b
+# %% ../nbs/05_layers.ipynb #2759b8de
+class TraceError(ValueError):
+    "torch.fx cannot write this network down as one graph."
+
 class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m, name): return isinstance(m, (PACT, QuantWeight)) or super().is_leaf_module(m, name)
+    def is_leaf_module(self, m, name): return isinstance(m, (PACT, QuantWeight)) or type(m).__name__ in ("StochasticDepth", "DropPath") or super().is_leaf_module(m, name)
+
+def _graphs(model: nn.Module) -> list[fx.Graph]:
+    "The graphs in training and evaluation mode; every module's mode is put back."
+    modes = {m: m.training for m in model.modules()}
+    try: return [_Tracer().trace(model.train(mode)) for mode in (True, False)]
+    except Exception as e: raise TraceError(f"torch.fx cannot trace it ({type(e).__name__}: {str(e).splitlines()[0]})") from e
+    finally:
+        for m, mode in modes.items(): m.training = mode
 
 def _trace(model: nn.Module) -> fx.GraphModule:
-    "`model` as a graph; `ValueError` where the graph depends on data or on training mode."
-    try: graphs = [_Tracer().trace(model.train(mode)) for mode in (not model.training, model.training)]
-    except Exception as e: raise ValueError(f"torch.fx cannot trace it ({type(e).__name__}: {str(e).splitlines()[0]})") from e
-    if len({str(g) for g in graphs}) > 1: raise ValueError("its forward differs between training and evaluation")
-    return fx.GraphModule(model, graphs[1], type(model).__name__)
+    "`model` as a graph; `TraceError` where the graph depends on data, or on training mode in more than dropout."
+    train, evaluation = _graphs(model)
+    if len({re.sub("training: (True|False)", "", str(g)) for g in (train, evaluation)}) > 1: raise TraceError("its forward differs between training and evaluation")
+    gm = fx.GraphModule(model, train, type(model).__name__)
+    gm.training = model.training
+    if str(train) != str(evaluation): _dropout_modules(gm)
+    return gm
 
-# %% ../nbs/05_layers.ipynb #c396bfff
+# %% ../nbs/05_layers.ipynb #3785326a
+_DROPOUTS = {F.dropout: nn.Dropout, F.dropout2d: nn.Dropout2d}
+
+def _dropout_modules(gm: fx.GraphModule) -> None:
+    "Replace functional dropouts by modules; `TraceError` for another call that depends on training mode."
+    for n in gm.graph.nodes:
+        if "training" not in n.kwargs: continue
+        if n.target not in _DROPOUTS: raise TraceError(f"{n.name} depends on training mode")
+        name = _free_name(gm, n.name)
+        gm.add_submodule(name, _DROPOUTS[n.target](n.kwargs.get("p", 0.5)).train(gm.training))
+        n.op, n.target, n.args, n.kwargs = "call_module", name, (_input(n),), {}
+    gm.recompile()
+
+def _input(node: fx.Node) -> fx.Node:
+    "A node's first input, given by position or by name."
+    return node.args[0] if node.args else node.kwargs["input"] if "input" in node.kwargs else next(iter(node.kwargs.values()))
+
+# %% ../nbs/05_layers.ipynb #62a9919f
 _RELU_FUNCS = (F.relu, F.relu6, torch.relu, torch.relu_)
 _KEEP_MODULES = (nn.MaxPool1d, nn.MaxPool2d, nn.AdaptiveMaxPool2d, nn.Flatten, nn.Identity, nn.ZeroPad2d, nn.Dropout, nn.Dropout2d, nn.PixelShuffle, nn.ChannelShuffle, nn.Unflatten)
 _KEEP_FUNCS = (F.max_pool2d, F.adaptive_max_pool2d, torch.flatten, torch.reshape, torch.permute, torch.transpose, torch.squeeze, torch.unsqueeze,
@@ -85,13 +117,12 @@ def _is(node: fx.Node, mods: dict, modules: tuple = (), funcs: tuple = (), metho
     if node.op == "call_module": return isinstance(mods[node.target], modules)
     return node.target in {"call_function": funcs, "call_method": methods}.get(node.op, ())
 
-# %% ../nbs/05_layers.ipynb #c8603001
+# %% ../nbs/05_layers.ipynb #f83363a5
 def _inputs(node: fx.Node) -> list:
     "The tensor inputs of a node: all parts of a concatenation, both sides of a sum, else the first."
-    first = node.args[0] if node.args else next(iter(node.kwargs.values()))
+    first = _input(node)
     if isinstance(first, (list, tuple)): return list(first)
-    both = node.target in (operator.add, operator.iadd, torch.add)
-    return [a for a in node.args if isinstance(a, fx.Node)] if both else [first]
+    return list(node.args) if node.target in (operator.add, operator.iadd, torch.add) else [first]
 
 def _pads_zero(node: fx.Node) -> bool:
     "A padding, if it is one, that adds only zeros, which are a level."
@@ -105,13 +136,14 @@ def _source(node: fx.Node, mods: dict) -> tuple[str, tuple]:
     relu = _is(node, mods, (nn.ReLU, nn.ReLU6), _RELU_FUNCS, ("relu", "relu_"))
     if relu: return "non-negative", ()
     if not keeps and not _is(node, mods, _SIGN_MODULES, _SIGN_FUNCS, ("mean",)): return "float", ()
-    parts = [_source(n, mods) for n in _inputs(node)]
+    if "alpha" in node.kwargs: return "float", ()  # torch.add(x, y, alpha=-1) subtracts
+    parts = [_source(n, mods) if isinstance(n, fx.Node) else ("non-negative" if n >= 0 else "float", ()) for n in _inputs(node)]
     names = tuple(dict.fromkeys(n for _, ns in parts for n in ns))
     if keeps and all(kind == "levels" for kind, _ in parts): return "levels", names
     signed = any(kind == "float" for kind, _ in parts) or any(isinstance(mods[n], SignedPACT) for n in names)
     return ("float" if signed else "non-negative"), ()
 
-# %% ../nbs/05_layers.ipynb #08578c89
+# %% ../nbs/05_layers.ipynb #537e11c0
 def _layers_beyond(node: fx.Node, weights: set, up: bool) -> set:
     "The nearest weight layers above (or below) `node`, found through everything that is not one."
     found, todo, seen = set(), list(node.all_input_nodes if up else node.users), set()
@@ -123,17 +155,7 @@ def _layers_beyond(node: fx.Node, weights: set, up: bool) -> set:
         else: todo += list(n.all_input_nodes if up else n.users)
     return found
 
-# %% ../nbs/05_layers.ipynb #35ff56eb
-def _parse_bits_by(text: str) -> dict[str, tuple[int, int]]:
-    "'layer1=4, *.conv2=2/8' → {'layer1': (4, 4), '*.conv2': (2, 8)}."
-    out = {}
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        pattern, eq, bits = part.partition("=")
-        try: w, a = (int(b) for b in (bits.split("/") if "/" in bits else (bits, bits)))
-        except ValueError: raise ValueError(f"bits_by: cannot read {part!r}; write name=bits or name=w_bits/a_bits, separated by commas") from None
-        out[pattern.strip()] = check_bits(w, "bits_by"), check_bits(a, "bits_by")
-    return out
-
+# %% ../nbs/05_layers.ipynb #9511d9fe
 def _matches(name: str, pattern: str) -> bool: return name == pattern or name.startswith(pattern + ".") or fnmatchcase(name, pattern)
 
 def _override(name: str, bits: int, rules: dict, which: int) -> int:
@@ -142,7 +164,17 @@ def _override(name: str, bits: int, rules: dict, which: int) -> int:
         if _matches(name, pattern): bits = pair[which]
     return bits
 
-# %% ../nbs/05_layers.ipynb #3ed50292
+def _check_rules(model: nn.Module, rules: dict, activation: str) -> None:
+    "`ValueError` for a rule that matches nothing, or whose two numbers do not both have a use."
+    weights = [n for n, m in model.named_modules() if isinstance(m, QuantWeight)]
+    acts = [n for n, m in model.named_modules() if isinstance(m, PACT)]
+    acts += [n.removesuffix("_in") for n in acts if n.endswith("_in")]
+    for p, (w, a) in rules.items():
+        on_w, on_a = (any(_matches(n, p) for n in names) for names in (weights, acts))
+        if not on_w and not on_a: raise ValueError(f"bits_by: {p!r} matches nothing; names are {', '.join(weights + acts)}")
+        if w != a and not (on_w and on_a) and (activation == "pact" or on_a): raise ValueError(f"bits_by: {p!r} matches no {'layer' if on_a else 'activation'}, so one of {w}/{a} has no use; activations are {', '.join(acts)}")
+
+# %% ../nbs/05_layers.ipynb #a3faf086
 def _free_name(gm: nn.Module, name: str) -> str:
     taken, i = dict(gm.named_modules(remove_duplicate=False)), 1
     while (new := name if i == 1 else f"{name}_{i}") in taken: i += 1
@@ -157,33 +189,42 @@ def _place(gm: fx.GraphModule, node: fx.Node, used: set) -> str:
 
 def _replace_activation(gm: fx.GraphModule, node: fx.Node, alpha: float, used: set) -> None:
     "Let `node` call a PACT of its own."
-    name, six = _place(gm, node, used), node.target is F.relu6
-    if node.op == "call_module":
-        old = gm.get_submodule(node.target)
-        six = isinstance(old, nn.ReLU6)
-        if isinstance(old, PACT) and name == node.target: return used.add(name)
-    gm.add_submodule(name, PACT(FLOAT, min(alpha, 6.0) if six else alpha))
+    name, old = _place(gm, node, used), gm.get_submodule(node.target) if node.op == "call_module" else node.target
     used.add(name)
-    node.op, node.target, node.args, node.kwargs = "call_module", name, (node.all_input_nodes[0],), {}
+    if isinstance(old, PACT) and name == node.target: return
+    gm.add_submodule(name, _new_pact(alpha, isinstance(old, nn.ReLU6) or old is F.relu6))
+    if getattr(old, "inplace", False) or node.kwargs.get("inplace") or old in (torch.relu_, "relu_"):
+        order = {n: i for i, n in enumerate(gm.graph.nodes)}
+        _input(node).replace_all_uses_with(node, lambda user: order[user] > order[node])
+    node.op, node.target, node.args, node.kwargs = "call_module", name, (_input(node),), {}
 
-# %% ../nbs/05_layers.ipynb #b815b8dd
+def _new_pact(alpha: float, six: bool, k: int = FLOAT) -> PACT:
+    "A PACT in place of ReLU, or of ReLU6: then `limit` keeps its start at 6 or below."
+    act = PACT(k, min(alpha, 6.0) if six else alpha)
+    act.limit = 6.0 if six else math.inf
+    return act
+
+# %% ../nbs/05_layers.ipynb #0ac87444
 def _insert_input(gm: fx.GraphModule, node: fx.Node, kind: str, bits: int, alpha: float) -> str:
     "Put a PACT (or SignedPACT) before `node` and return its name."
     name = _free_name(gm, f"{node.target}_in")
+    padded = any(p != 0 for p in (gm.get_submodule(node.target).padding if hasattr(gm.get_submodule(node.target), "padding") else ()))
+    if kind == "float" and bits == 1 and padded: raise ValueError(f"{node.target} reads two-sided floats and pads with zeros, which 1 bit (−α, α) does not have; give it 2 bits or more with bits_by")
     gm.add_submodule(name, (PACT if kind == "non-negative" else SignedPACT)(bits, alpha))
     gm.get_submodule(name).inserted = True
-    with gm.graph.inserting_before(node): new = gm.graph.call_module(name, (node.args[0],))
-    node.replace_input_with(node.args[0], new)
+    source = _input(node)
+    with gm.graph.inserting_before(node): new = gm.graph.call_module(name, (source,))
+    node.replace_input_with(source, new)
     return name
 
 def _drop_float_inputs(gm: fx.GraphModule, weights: list, bits: dict) -> None:
     "Remove inserted quantizers whose layer now reads float."
     for w in weights:
-        src = w.args[0]
+        src = _input(w)
         if src.op == "call_module" and getattr(gm.get_submodule(src.target), "inserted", False) and bits[w][1] == FLOAT:
-            src.replace_all_uses_with(src.args[0]); gm.graph.erase_node(src); gm.delete_submodule(src.target)
+            src.replace_all_uses_with(_input(src)); gm.graph.erase_node(src); gm.delete_submodule(src.target)
 
-# %% ../nbs/05_layers.ipynb #35656b4b
+# %% ../nbs/05_layers.ipynb #62107b26
 def _layer_bits(weights: list, w_bits: int, a_bits: int, first_bits: int, last_bits: int, rules: dict) -> tuple[dict, dict]:
     "{node: (w_bits, bits of its input)} and {node: why it is an exception}."
     bits, notes, known = {}, {}, set(weights)
@@ -191,7 +232,7 @@ def _layer_bits(weights: list, w_bits: int, a_bits: int, first_bits: int, last_b
         w, a, notes[n] = w_bits, a_bits, ""
         if not _layers_beyond(n, known, up=False): w, a, notes[n] = last_bits, last_bits, "last layer"
         if not _layers_beyond(n, known, up=True): w, a, notes[n] = first_bits, first_bits, "first layer"
-        bits[n] = _override(n.target, w, rules, 0), _override(n.target, a, rules, 1)
+        bits[n] = _override(n.target, w, rules, 0), _override(f"{n.target}_in", _override(n.target, a, rules, 1), rules, 1)
     return bits, notes
 
 def _act_bits(node: fx.Node, weights: list, bits: dict, notes: dict, a_bits: int, rules: dict) -> int:
@@ -200,7 +241,7 @@ def _act_bits(node: fx.Node, weights: list, bits: dict, notes: dict, a_bits: int
     only = [bits[n][1] for n in below if notes[n]] if all(notes[n] for n in below) else []
     return _override(node.target, max(only, default=a_bits), rules, 1)
 
-# %% ../nbs/05_layers.ipynb #0f6f5597
+# %% ../nbs/05_layers.ipynb #6b7a68ba
 def _quantize_graph(gm: fx.GraphModule, w_bits, a_bits, w_quant, first_bits, last_bits, alpha, activation, rules) -> None:
     "Quantize a traced network in place."
     mods = dict(gm.named_modules())
@@ -219,12 +260,14 @@ def _quantize_graph(gm: fx.GraphModule, w_bits, a_bits, w_quant, first_bits, las
 def _quantize_layer(gm: fx.GraphModule, n: fx.Node, w_quant: str, alpha: float, bits: tuple, note: str) -> None:
     "Give one weight layer its bits, and a quantizer of its own where it would read floats."
     layer = gm.get_submodule(n.target)
-    kind, reads = _source(n.args[0], dict(gm.named_modules()))
-    if kind != "levels" and bits[1] != FLOAT: reads = (_insert_input(gm, n, kind, bits[1], alpha),)
+    n.args, n.kwargs = (_input(n), *n.args[1:]), {k: v for k, v in n.kwargs.items() if k != "input"}
+    kind, reads = _source(_input(n), dict(gm.named_modules()))
+    if kind != "levels": reads = (_insert_input(gm, n, kind, bits[1], alpha),) if bits[1] != FLOAT else ()
+    a_bits = max((gm.get_submodule(r).k for r in reads), default=FLOAT)
     layer.__class__ = QUANTIZED.get(type(layer), type(layer))
-    layer.set_bits(bits[0], w_quant, bits[1] if reads else FLOAT, reads, note if FLOAT in bits else "")
+    layer.set_bits(bits[0], w_quant, a_bits, reads if a_bits != FLOAT else (), note if FLOAT in (bits[0], a_bits) else "")
 
-# %% ../nbs/05_layers.ipynb #600c3524
+# %% ../nbs/05_layers.ipynb #94660902
 def _quantize_modules(model, w_bits, a_bits, w_quant, first_bits, last_bits, alpha, activation, rules) -> None:
     "Fallback without a graph: every registered ReLU and layer, first and last by order of registration."
     layers = [(n, m) for n, m in model.named_modules() if type(m) in QUANTIZED or isinstance(m, QuantWeight)]
@@ -236,17 +279,16 @@ def _quantize_modules(model, w_bits, a_bits, w_quant, first_bits, last_bits, alp
         if isinstance(m, PACT): m.k = _override(name, a_bits, rules, 1)
         elif isinstance(m, (nn.ReLU, nn.ReLU6)):
             parent, _, child = name.rpartition(".")
-            new = PACT(_override(name, a_bits, rules, 1), min(alpha, 6.0) if isinstance(m, nn.ReLU6) else alpha)
-            setattr(model.get_submodule(parent), child, new)
+            setattr(model.get_submodule(parent), child, _new_pact(alpha, isinstance(m, nn.ReLU6), _override(name, a_bits, rules, 1)))
 
-# %% ../nbs/05_layers.ipynb #4407634c
+# %% ../nbs/05_layers.ipynb #0c9ca905
 def _check_quantize(w_bits, a_bits, w_quant, first_bits, last_bits, activation) -> None:
     for name, bits in (("w_bits", w_bits), ("a_bits", a_bits), ("first_bits", first_bits), ("last_bits", last_bits)): check_bits(bits, name)
     if w_quant not in WEIGHT_QUANTIZERS: raise ValueError(f"w_quant must be one of {', '.join(WEIGHT_QUANTIZERS)}; got {w_quant!r}")
     if activation not in ("pact", "relu"): raise ValueError(f"activation must be pact or relu; got {activation!r}")
     if activation == "relu" and a_bits != FLOAT: raise ValueError(f"activation='relu' has no levels: a_bits must be {FLOAT} with it; got {a_bits}")
 
-# %% ../nbs/05_layers.ipynb #0fb1d125
+# %% ../nbs/05_layers.ipynb #84b12a40
 def quantize(
     model: nn.Module,  # any float network, or one quantized before; not changed
     w_bits: int = 4,  # bits of all weights but the first and last layers'; 1-8 or 32
@@ -261,59 +303,63 @@ def quantize(
 ) -> nn.Module:  # a low-bit copy; parameters keep their names, each PACT adds one `alpha`
     "A low-bit copy of `model`: weights quantized, each use of ReLU or ReLU6 its own PACT. See `report`."
     _check_quantize(w_bits, a_bits, w_quant, first_bits, last_bits, activation)
-    rules, how = _parse_bits_by(bits_by), (w_quant, first_bits, last_bits, alpha, activation)
+    if type(model) in QUANTIZED: raise ValueError(f"{type(model).__name__} alone is first and last layer at once; put it into nn.Sequential")
+    rules, how = parse_bits_by(bits_by), (w_quant, first_bits, last_bits, alpha, activation)
     model = copy.deepcopy(model)
     try: _quantize_graph(model := _trace(model), w_bits, a_bits, *how, rules)
-    except ValueError as e:
-        if "torch.fx" not in str(e) and "forward differs" not in str(e): raise
+    except TraceError as e:
         warnings.warn(f"{type(model).__name__} is converted module by module: {e}. Functional and reused activations are not seen; check_levels tells.")
         _quantize_modules(model, w_bits, a_bits, *how, rules)
-    names = [n for n, m in model.named_modules() if isinstance(m, (PACT, QuantWeight))]
-    for p in rules:
-        if not any(_matches(n, p) for n in names): raise ValueError(f"bits_by: {p!r} matches nothing; names are {', '.join(names)}")
+    _check_rules(model, rules, activation)
     return model
 
-# %% ../nbs/05_layers.ipynb #93df2391
+# %% ../nbs/05_layers.ipynb #629ab980
 def report(model: nn.Module) -> list[dict]:
     "One row a layer: name, type, w_bits, w_quant, a_bits (of its input), reads (the PACTs it reads), note."
     rows = []
     for name, m in model.named_modules():
         if isinstance(m, QuantWeight): rows.append(dict(layer=name, type=type(m).__name__, w_bits=m.w_bits, w_quant=m.w_quant if m.w_bits != FLOAT else "", a_bits=m.a_bits, reads=", ".join(m.reads), note=m.note))
-        elif getattr(m, "weight", None) is not None and m.weight.dim() > 1:
+        elif isinstance(getattr(m, "weight", None), Tensor) and m.weight.dim() > 1:
             rows.append(dict(layer=name, type=type(m).__name__, w_bits=FLOAT, w_quant="", a_bits=FLOAT, reads="", note="not converted"))
     return rows
 
-# %% ../nbs/05_layers.ipynb #7d302ee4
+# %% ../nbs/05_layers.ipynb #9ed6bd8b
 def check_levels(
     model: nn.Module,  # a quantized network
     x: Tensor,  # one batch of its input
 ) -> list[dict]:  # one row a checked layer: layer, distinct, allowed
-    "Count distinct input values of every layer with a_bits < 32; `ValueError` names those with too many."
-    rows, hooks, was = [], [], model.training
+    "Count distinct input values of every layer with a_bits < 32; `ValueError` names those with too many or strange ones."
+    rows, strange, hooks = [], [], []
     def look(name, layer):
-        allowed = max(1, len(layer.reads)) * 2**layer.a_bits
-        return lambda mod, args: rows.append(dict(layer=name, distinct=len(levels_used(args[0])), allowed=allowed))
+        acts = [model.get_submodule(n) for n in layer.reads]
+        if gone := [n for n, a in zip(layer.reads, acts) if not isinstance(a, PACT)]: strange.append(f"{name} reads {', '.join(gone)}, which is no PACT"); acts = []
+        allowed = sum(2**a.k for a in acts) or 2**layer.a_bits
+        def hook(mod, args):
+            v = levels_used(args[0])
+            rows.append(dict(layer=name, distinct=len(v), allowed=allowed))
+            if acts and not torch.stack([a.forward(v) == v for a in acts]).any(0).all(): strange.append(f"{name} reads values that are no level of {', '.join(layer.reads)}")
+        return hook
     for name, m in model.named_modules():
         if isinstance(m, QuantWeight) and m.a_bits != FLOAT: hooks.append(m.register_forward_pre_hook(look(name, m)))
     try:
-        with torch.no_grad(): model.eval()(x)
+        with evaluating(model): model(x)
     finally:
-        model.train(was)
         for h in hooks: h.remove()
-    bad = [f"{r['layer']} reads {r['distinct']} values, {r['allowed']} allowed" for r in rows if r["distinct"] > r["allowed"]]
+    bad = [f"{r['layer']} reads {r['distinct']} values, {r['allowed']} allowed" for r in rows if r["distinct"] > r["allowed"]] + strange
     if bad: raise ValueError("float input leaks into a quantized layer: " + "; ".join(bad))
     return rows
 
-# %% ../nbs/05_layers.ipynb #4a76f3b8
+# %% ../nbs/05_layers.ipynb #e7703b17
 CALIBRATIONS = ("max", "percentile", "mse")
 
 def _alpha_for(x: Tensor, act: PACT, method: str, q: float) -> float:
-    x = x.detach().float().flatten()
-    if isinstance(act, SignedPACT): x = x.abs()
-    if method == "mse": return best_alpha(x, act.k)
-    return percentile_alpha(x, q if method == "percentile" else 100.0)
+    x, k = x.detach().float().flatten(), act.k
+    if isinstance(act, SignedPACT): x, k = x.abs(), k if k == FLOAT else k - 1  # |x| has the unsigned grid of one bit less
+    if method == "mse": a = x.mean().item() if k == 0 else best_alpha(x, k)
+    else: a = percentile_alpha(x, q if method == "percentile" else 100.0)
+    return min(a, getattr(act, "limit", math.inf))
 
-# %% ../nbs/05_layers.ipynb #f58396e7
+# %% ../nbs/05_layers.ipynb #613616a2
 def calibrate(
     model: nn.Module,  # a quantized network; its α are set in place
     x: Tensor,  # one batch of training input, on the model's device

@@ -10,6 +10,7 @@ from typing import Optional
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from .core import evaluating
 
 # %% ../nbs/06_models.ipynb #c5d8073b
 class BasicBlock(nn.Module):
@@ -82,15 +83,14 @@ def create_model(
 # %% ../nbs/06_models.ipynb #1d456247
 def count_macs(model: nn.Module, x: Tensor) -> int:
     "Multiply-accumulates of all convolutions and linear layers for input `x` [N, …], for one sample."
-    total, hooks, was = [], [], model.training
+    total, hooks = [], []
     def count(m, args, out):
         spread = args[0] if isinstance(m, nn.modules.conv._ConvTransposeNd) else out
         total.append(spread[0, 0].numel() * m.weight.numel() if spread.dim() > 2 else m.weight.numel())
     for m in model.modules():
         if isinstance(m, (nn.modules.conv._ConvNd, nn.Linear)): hooks.append(m.register_forward_hook(count))
     try:
-        with torch.no_grad(): model.eval()(x)
+        with evaluating(model): model(x)
     finally:
-        model.train(was)
         for h in hooks: h.remove()
     return sum(total)

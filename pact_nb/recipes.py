@@ -8,10 +8,12 @@ __all__ = ['RECIPES', 'SOURCES', 'Recipe', 'milestones_of', 'recipe_table', 'fro
 # %% ../nbs/08_recipes.ipynb #3aa0907b
 import difflib
 import math
+import re
 import types
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Optional, Union, get_args, get_origin, get_type_hints
+from .core import parse_bits_by
 
 # %% ../nbs/08_recipes.ipynb #6bb1eb4b
 def _f(default: Any, doc: str, lo=None, hi=None, above=None, choices: tuple = (), bits: bool = False):
@@ -107,6 +109,9 @@ def _validate(r: Recipe) -> None:
     hints = get_type_hints(Recipe)
     for f in fields(Recipe): object.__setattr__(r, f.name, _check(f.name, getattr(r, f.name), hints[f.name], f.metadata))
     milestones_of(r.milestones)
+    rules = parse_bits_by(r.bits_by)
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", r.recipe): raise ValueError(f"recipe must be a name of letters, digits, '_', '-' and '.'; got {r.recipe!r}")
+    if r.activation == "relu" and any(a != 32 for _, a in rules.values()): raise ValueError(f"bits_by must give activations 32 bits with activation relu, as in layer1=4/32; got {r.bits_by!r}")
     if r.activation == "relu" and r.a_bits != 32: raise ValueError(f"a_bits must be 32 with activation relu, which has no levels; got {r.a_bits}")
     if r.dataset == "digits" and r.data_dir is not None: raise ValueError(f"data_dir: recipe {r.recipe} reads the embedded digits and no files; leave data_dir out, or choose recipe cifar10_resnet20; got {r.data_dir!r}")
     if r.dataset == "folder" and r.data_dir is None: raise ValueError("data_dir is needed with dataset folder: it holds train/<class>/… and test/<class>/…")
@@ -127,7 +132,7 @@ SOURCES = {
         "lr": "App. B: 0.1", "schedule": "App. B", "milestones": "App. B: at 60 and 120", "gamma": "App. B: ×0.1", "weight_decay": "App. B: 2e-4",
         "epochs": "App. B: 200", "batch_size": "App. B: 128", "augment": "tensorpack cifar10-resnet.py: pad to 40, crop 32, flip", "valid_fraction": "ours: the paper reports the test set only; use 0 to train on all 50,000",
     },
-    "digits": {n: "ours, chosen on held-out training data" for n in ("width", "alpha_from", "lr", "weight_decay", "schedule", "epochs", "batch_size", "augment", "valid_fraction")},
+    "digits": {n: "ours; no test image had a say" for n in ("width", "alpha_from", "lr", "weight_decay", "schedule", "epochs", "batch_size", "augment", "valid_fraction")},
 }
 
 # %% ../nbs/08_recipes.ipynb #2b5226a1
@@ -137,7 +142,16 @@ def recipe_table() -> "pandas.DataFrame":
     rows = [dict(field=f.name, meaning=f.metadata["doc"], **{n: getattr(r, f.name) for n, r in RECIPES.items()}, source=SOURCES["cifar10_resnet20"].get(f.name, "")) for f in fields(Recipe)]
     return pd.DataFrame(rows).set_index("field")
 
-# %% ../nbs/08_recipes.ipynb #14830376
+# %% ../nbs/08_recipes.ipynb #0b385703
+def _idle(r: Recipe) -> dict[str, str]:
+    "Fields without effect in `r`, each with what would give them one."
+    out = {} if r.schedule == "multistep" else dict.fromkeys(("milestones", "gamma"), "schedule multistep")
+    if r.alpha_from != "fixed": out["alpha0"] = "alpha_from fixed"
+    if r.activation == "relu": out |= dict.fromkeys(("alpha0", "alpha_from", "alpha_lr", "lambda_alpha"), "activation pact")
+    if {r.w_bits, r.first_bits, r.last_bits, *(w for w, _ in parse_bits_by(r.bits_by).values())} == {32}: out["w_quant"] = "weights of fewer than 32 bits"
+    return out
+
+# %% ../nbs/08_recipes.ipynb #1bb30208
 def from_params(
     params: dict[str, Any],  # names and values as the user gave them; None: as the recipe says
 ) -> Recipe:
@@ -145,11 +159,14 @@ def from_params(
     names = [f.name for f in fields(Recipe)]
     for p in params:
         if p not in names: raise ValueError(f"unknown parameter {p!r}{_hint(p, names)} (known: {', '.join(names)})")
-    name = params.get("recipe") or "digits"
-    if name not in RECIPES: raise ValueError(f"recipe must be one of {', '.join(RECIPES)}; got {name!r}{_hint(name, RECIPES)}")
-    return replace(RECIPES[name], **{k: v for k, v in params.items() if v is not None})
+    name = "digits" if params.get("recipe") is None else params["recipe"]
+    if not isinstance(name, str) or name not in RECIPES: raise ValueError(f"recipe must be one of {', '.join(RECIPES)}; got {name!r}{_hint(name, RECIPES)}")
+    r = replace(RECIPES[name], **{k: v for k, v in params.items() if v is not None})
+    for k, needs in _idle(r).items():
+        if getattr(r, k) != getattr(RECIPES[name], k): raise ValueError(f"{k} has no effect here: it needs {needs}; got {getattr(r, k)!r}")
+    return r
 
-# %% ../nbs/08_recipes.ipynb #ad2376b1
+# %% ../nbs/08_recipes.ipynb #47a009aa
 def to_yaml(r: Recipe) -> str:
     "All fields but `run_dir`, flat, one a line."
     import yaml
@@ -161,5 +178,10 @@ def from_yaml(path: str | Path) -> Recipe:
     try: params = yaml.safe_load(Path(path).read_text(encoding="utf8"))
     except yaml.YAMLError as e: raise ValueError(f"{path}: not YAML ({e})") from e
     if not isinstance(params, dict): raise ValueError(f"{path}: must hold 'name: value' lines; got {type(params).__name__}")
-    try: return from_params(params)
+    floats = {f.name for f in fields(Recipe) if _kind(get_type_hints(Recipe)[f.name])[0] is float}
+    for k in floats & params.keys():  # YAML 1.1 reads 1e-3 as text
+        try: params[k] = float(params[k]) if isinstance(params[k], str) else params[k]
+        except ValueError: pass
+    whole = params.keys() >= {f.name for f in fields(Recipe)} - {"run_dir"}
+    try: return Recipe(**params) if whole else from_params(params)
     except (TypeError, ValueError) as e: raise type(e)(f"{path}: {e}") from e

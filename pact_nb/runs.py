@@ -63,13 +63,14 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 def save_weights(path: Path, state: dict) -> None:
     "Save a dict of tensors and plain values, with `<path>.sha256` beside it."
     torch.save(state, buffer := io.BytesIO())
+    before = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    write_atomic(path.with_name(path.name + ".sha256"), f"{hashlib.sha256(buffer.getvalue()).hexdigest()}\n{before}\n")
     write_atomic(path, buffer.getvalue())
-    write_atomic(path.with_name(path.name + ".sha256"), hashlib.sha256(buffer.getvalue()).hexdigest())
 
 def load_weights(path: Path) -> dict:
     "Load what `save_weights` wrote, on the CPU; `ValueError` if the file is not what was written."
-    content, want = path.read_bytes(), path.with_name(path.name + ".sha256").read_text().strip()
-    if hashlib.sha256(content).hexdigest() != want: raise ValueError(f"{path}: damaged (its SHA-256 is not the one written beside it)")
+    content, want = path.read_bytes(), path.with_name(path.name + ".sha256").read_text().split()
+    if hashlib.sha256(content).hexdigest() not in want: raise ValueError(f"{path}: damaged (its SHA-256 is not the one written beside it)")
     return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 # %% ../nbs/11_runs.ipynb #a5b3017a
@@ -246,10 +247,12 @@ def collect(runs: list[Run]) -> list[dict]:
         groups.setdefault(json.dumps(asdict(replace(x.recipe, seed=0, data_dir=None if x.recipe.dataset != "folder" else x.recipe.data_dir))), []).append(x)
     out = []
     for key, g in groups.items():
+        seeds = [x.recipe.seed for x in g]
+        if len(set(seeds)) < len(seeds): raise ValueError(f"{g[0].path}: seed {next(s for s in seeds if seeds.count(s) > 1)} is there twice, which is no new evidence")
         test, valid = ([x.summary[k] for x in g] for k in ("test_top1", "valid_top1"))
         sd = lambda v: st.stdev(v) if len(v) > 1 else None
         known = None not in valid
-        origin = {k: g[0].summary[k] for k in ("device", "device_name", "threads", "torch", "torchvision", "python", "pact_nb", "commit", "data_sha256")}
+        origin = {k: g[0].summary[k] for k in ("device", "device_name", "threads", "torch", "torchvision", "python", "pact_nb", "commit", "dirty", "data_sha256")}
         out.append(dict(name=run_name(g[0].recipe).rsplit("_s", 1)[0], seeds=[x.recipe.seed for x in g], n_runs=len(g), test_n=g[0].summary["test_n"], test_mean=st.mean(test), test_std=sd(test), test=test,
                         valid_n=g[0].summary["valid_n"], valid_mean=st.mean(valid) if known else None, valid_std=sd(valid) if known else None, seconds=st.mean(x.summary["seconds"] for x in g), **origin, recipe=json.loads(key)))
     return out
@@ -274,7 +277,7 @@ def _parser() -> argparse.ArgumentParser:
 
 # %% ../nbs/11_runs.ipynb #a6dffed5
 def main(argv: Optional[list[str]] = None) -> int:
-    "Entry of `python -m pact_nb.runs`; returns the exit code: 0 done, 1 stopped, 2 wrong parameters."
+    "Entry of `python -m pact_nb.runs`; returns the exit code: 0 done, 1 stopped, 2 wrong parameters, 130 interrupted."
     args, rest = _parser().parse_known_args(argv)
     types = {f.name: str(f.type) for f in fields(Recipe)}
     try:
@@ -284,9 +287,12 @@ def main(argv: Optional[list[str]] = None) -> int:
         if rest and not unknown: raise ValueError(f"cannot read {' '.join(rest)}; parameters are written --name value")
         base = {k: v for k, v in asdict(from_yaml(args.params)).items() if k != "run_dir"} if args.params else {}
         r = from_params({**base, **given, **unknown})
+        if args.seeds is not None and args.seeds < 1: raise ValueError(f"seeds must be 1 or more; got {args.seeds}")
+        if args.seeds and r.run_dir: raise ValueError("run_dir names one folder; leave it out with --seeds")
         for seed in range(args.seeds) if args.seeds else (r.seed,): _say_result(run(replace(r, seed=seed)))
     except (ValueError, TypeError, OSError, ImportError) as e: print(f"error: {e}", file=sys.stderr); return 2
     except NonFiniteError as e: print(f"stopped: {e}", file=sys.stderr); return 1
+    except KeyboardInterrupt: print("interrupted: metrics, α and weights of the finished epochs are in the run's folder; a new run needs another one", file=sys.stderr); return 130
     return 0
 
 def _say_result(x: Run) -> None:

@@ -20,8 +20,9 @@ from typing import Any, Callable, Optional
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from .core import evaluating
 from .models import count_macs
-from .pact import PACT
+from .pact import PACT, AlphaError
 from .recipes import Recipe, milestones_of
 
 # %% ../nbs/09_training.ipynb #714c1fce
@@ -76,7 +77,7 @@ def _culprit(model: nn.Module, xb: Tensor) -> str:
     hooks = [m.register_forward_hook(look(n)) for n, m in model.named_modules() if n and not list(m.children())]
     try:
         with torch.no_grad(): model(xb)
-    except ValueError as e: seen.append(str(e))
+    except AlphaError as e: seen.append(str(e))
     finally:
         for h in hooks: h.remove()
     return f"first non-finite output: {seen[0]}" if seen else "every layer's output is finite: the loss itself overflows"
@@ -137,6 +138,7 @@ class Trainer:
         self.device = next(model.parameters()).device
         if self.device.type == "cpu": keep_freed_memory()
         self.compiled, self.mode, self.full = None, "eager", min(r.batch_size, len(train.split))
+        self.lag = self.device.type != "cpu"  # look at the step before, so that the host never waits
         self._compile()
         _reset(self)
 
@@ -151,14 +153,15 @@ class Trainer:
 def _reset(self: Trainer) -> None:
     "New sums for a new epoch."
     zeros = lambda n: torch.zeros(n, device=self.device)
-    self.loss, self.right, self.seen, self.flag = zeros(()), zeros(()), 0, None
+    self.loss, self.right, self.seen, self.last = zeros(()), zeros(()), 0, None
     self.pull, self.floored = zeros(len(self.alphas)), zeros(len(self.alphas))
 
 def _stop_if_bad(self: Trainer, bad: Tensor, t: int, xb: Tensor) -> None:
-    "Raise `NonFiniteError` if step `t` (CPU) or the one before (GPU) had a non-finite loss."
-    flag, when = (bad, t) if self.device.type == "cpu" else (self.flag, t - 1)
-    self.flag = bad
-    if flag is not None and flag.item(): raise _error(self, when, xb)
+    "Raise `NonFiniteError` if step `t`, or with `lag` the one before, had a non-finite loss; with `lag` such a step changes no weight."
+    now, before = (bad, t, xb), self.last
+    if self.lag: self.last, self.optimizer.found_inf = now, bad.float()  # the fused optimizer skips a step flagged so
+    flagged = before if self.lag else now
+    if flagged is not None and flagged[0].item(): raise _error(self, *flagged[1:])
 
 def _error(self: Trainer, t: int, xb: Tensor) -> NonFiniteError:
     return NonFiniteError(f"loss is not finite at epoch {self.done + 1}, step {t + 1} of {len(self.train)}: {_culprit(self.model, xb)}. Try a smaller lr or alpha_lr; metrics and checkpoints up to the epoch before are kept")
@@ -168,12 +171,12 @@ def _step(self: Trainer, t: int, xb: Tensor, yb: Tensor) -> None:
     "One optimizer step; a partial batch runs in eager mode, as it would compile anew."
     net = self.compiled if self.compiled is not None and len(xb) == self.full else self.model
     try: logits = net(xb)
-    except ValueError as e: raise _error(self, t, xb) from e  # an α that is not a positive number
+    except AlphaError as e: raise _error(self, t, xb) from e
     loss = F.cross_entropy(logits.float(), yb)
     _stop_if_bad(self, ~loss.detach().isfinite(), t, xb)
     loss.backward()
     self.loss += loss.detach() * len(yb); self.right += (logits.argmax(1) == yb).sum(); self.seen += len(yb)
-    if self.alphas: self.pull += torch.stack([a.grad for a in self.alphas])
+    if self.alphas: self.pull += torch.stack([torch.zeros_like(a) if a.grad is None else a.grad for a in self.alphas])
     self.optimizer.step(); self.schedule.step(); self.optimizer.zero_grad(set_to_none=True)
     if self.alphas: _floor(self)
 
@@ -197,6 +200,7 @@ def train_epoch(self: Trainer, on_step: Optional[Callable[[int, int, float, floa
     for t, (xb, yb) in enumerate(self.train.epoch(self.done)):
         _step(self, t, xb, yb)
         if on_step: on_step(t, self.seen, self.loss.item() / self.seen, self.right.item() / self.seen)
+    if self.last is not None and self.last[0].item(): raise _error(self, *self.last[1:])
     self.done += 1
     _check_finite(self)
     for n, k in zip(self.names, self.floored.int().tolist()):
@@ -207,19 +211,17 @@ def _check_finite(self: Trainer) -> None:
     bad = [n for n, p in self.model.named_parameters() if not p.isfinite().all()]
     if bad: raise NonFiniteError(f"not finite after epoch {self.done}, step {len(self.train)}: {', '.join(bad[:4])}")
 
-# %% ../nbs/09_training.ipynb #136566dd
-@torch.no_grad()
+# %% ../nbs/09_training.ipynb #cc0a5776
 def validate(
     model: nn.Module,
     batches: Any,  # iterable of (xb, yb)
 ) -> tuple[float, float]:  # mean cross-entropy in nats, share of right answers
     "Loss and top-1 over all of `batches`, in evaluation mode; the mode is put back."
-    was, loss, right, n = model.training, 0.0, 0, 0
-    model.eval()
-    for xb, yb in batches:
-        logits = model(xb).float()
-        loss, right, n = loss + F.cross_entropy(logits, yb, reduction="sum"), right + (logits.argmax(1) == yb).sum(), n + len(yb)
-    model.train(was)
+    loss, right, n = 0.0, 0, 0
+    with evaluating(model):
+        for xb, yb in batches:
+            logits = model(xb).float()
+            loss, right, n = loss + F.cross_entropy(logits, yb, reduction="sum"), right + (logits.argmax(1) == yb).sum(), n + len(yb)
     if n == 0: raise ValueError("nothing to validate on: the split is empty")
     return loss.item() / n, right.item() / n
 
