@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from .layers import calibrate, quantize
 from .models import create_model
+from .runs import device_name, find_root
 from .training import keep_freed_memory, try_compile
 
 # %% ../nbs/bench.ipynb #c6b742ba
@@ -108,7 +109,7 @@ def main(argv: Optional[list[str]] = None) -> int:
     a = p.parse_args(argv)
     rows = measure(a.model, a.batch_size, a.image_size, tuple(int(k) for k in a.bits.split(",")), a.rounds, not a.eager, a.device)
     for r in rows: print(f"{r['variant']:>18}: {r['step_ms']:7.1f} ms  {r['ratio']:.3f}x float (quartiles {r['ratio_q1']:.3f} to {r['ratio_q3']:.3f}, {r['rounds']} rounds)  saved {r['saved_mb']:.1f} MB, {r['saved_ratio']:.3f}x")
-    where = dict(model=a.model, batch_size=a.batch_size, image_size=a.image_size, device=a.device, threads=torch.get_num_threads(), torch=torch.__version__, python=platform.python_version(), device_name=torch.cuda.get_device_name() if a.device == "cuda" else platform.processor() or platform.machine(),
+    where = dict(model=a.model, batch_size=a.batch_size, image_size=a.image_size, device=a.device, threads=torch.get_num_threads(), torch=torch.__version__, python=platform.python_version(), device_name=device_name(torch.device(a.device)),
                  measured=time.strftime("%Y-%m-%d", time.gmtime()), rows=rows)
     if a.json:
         with open(a.json, "w", encoding="utf8") as f: json.dump(where, f, indent=1); f.write("\n")

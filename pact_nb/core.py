@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FLOAT', 'check_bits', 'parse_bits_by', 'n_steps', 'unsigned_grid', 'signed_grid', 'encode', 'decode',
-           'straight_through', 'round_ste', 'levels_used', 'evaluating']
+           'straight_through', 'round_ste', 'levels_used', 'modes_kept', 'evaluating', 'buffers_kept']
 
 # %% ../nbs/00_core.ipynb #f3cfa5e9
 from contextlib import contextmanager
@@ -96,12 +96,24 @@ def levels_used(x: Tensor) -> Tensor:
     "The distinct values of `x`, ascending; 0-d and empty tensors allowed. NaN counts as one level each."
     return torch.unique(x.detach())
 
-# %% ../nbs/00_core.ipynb #a07ca5a5
+# %% ../nbs/00_core.ipynb #a516f2bf
+@contextmanager
+def modes_kept(model: nn.Module):
+    "Change training and evaluation modes inside; each module's own mode afterwards."
+    modes = {m: m.training for m in model.modules()}
+    try: yield model
+    finally:
+        for m, mode in modes.items(): m.training = mode
+
 @contextmanager
 def evaluating(model: nn.Module):
     "Evaluation mode inside, without gradient; each module's own mode afterwards."
-    modes = {m: m.training for m in model.modules()}
-    try:
-        with torch.no_grad(): yield model.eval()
+    with modes_kept(model), torch.no_grad(): yield model.eval()
+
+@contextmanager
+def buffers_kept(model: nn.Module):
+    "Run `model` inside, in training mode too; its buffers (batch norm's statistics) as before afterwards."
+    buffers = {n: b.clone() for n, b in model.named_buffers()}
+    try: yield model
     finally:
-        for m, mode in modes.items(): m.training = mode
+        for n, b in model.named_buffers(): b.copy_(buffers[n])

@@ -16,12 +16,16 @@ from fnmatch import fnmatchcase
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
-from .core import FLOAT, check_bits, evaluating, levels_used, parse_bits_by
+from .core import FLOAT, buffers_kept, check_bits, evaluating, levels_used, modes_kept, parse_bits_by
 from .error import best_alpha, percentile_alpha
 from .pact import PACT, SignedPACT
 from .weights import WEIGHT_QUANTIZERS
 
-# %% ../nbs/05_layers.ipynb #1982a4f2
+# %% ../nbs/05_layers.ipynb #19f23cd5
+def _check_w_quant(name: str) -> str:
+    if name not in WEIGHT_QUANTIZERS: raise ValueError(f"w_quant must be one of {', '.join(WEIGHT_QUANTIZERS)}; got {name!r}")
+    return name
+
 class QuantWeight:
     "Mixin: `quant_weight()` is the weight after the quantizer `w_quant` at `w_bits`."
     def set_bits(
@@ -32,8 +36,7 @@ class QuantWeight:
         reads: tuple = (),  # names of the PACT modules whose levels make up the input
         note: str = "",  # why a layer is an exception
     ):
-        if w_quant not in WEIGHT_QUANTIZERS: raise ValueError(f"w_quant must be one of {', '.join(WEIGHT_QUANTIZERS)}; got {w_quant!r}")
-        self.w_bits, self.w_quant = check_bits(w_bits, "w_bits"), w_quant
+        self.w_bits, self.w_quant = check_bits(w_bits, "w_bits"), _check_w_quant(w_quant)
         self.a_bits, self.reads, self.note = check_bits(a_bits, "a_bits"), tuple(reads), note
 
     def quant_weight(self) -> Tensor: return WEIGHT_QUANTIZERS[self.w_quant](self.weight, self.w_bits)
@@ -62,6 +65,10 @@ class QuantConvTranspose2d(_QuantConv, nn.ConvTranspose2d):
 # %% ../nbs/05_layers.ipynb #4cfa105a
 QUANTIZED = {nn.Conv1d: QuantConv1d, nn.Conv2d: QuantConv2d, nn.Linear: QuantLinear, nn.ConvTranspose2d: QuantConvTranspose2d}
 
+def _converts(m: nn.Module) -> bool:
+    "A layer that `quantize` handles: exactly one of torch's, or one of ours. A subclass may compute something else."
+    return type(m) in QUANTIZED or isinstance(m, QuantWeight)
+
 # %% ../nbs/05_layers.ipynb #2759b8de
 class TraceError(ValueError):
     "torch.fx cannot write this network down as one graph."
@@ -71,11 +78,9 @@ class _Tracer(fx.Tracer):
 
 def _graphs(model: nn.Module) -> list[fx.Graph]:
     "The graphs in training and evaluation mode; every module's mode is put back."
-    modes = {m: m.training for m in model.modules()}
-    try: return [_Tracer().trace(model.train(mode)) for mode in (True, False)]
+    try:
+        with modes_kept(model): return [_Tracer().trace(model.train(mode)) for mode in (True, False)]
     except Exception as e: raise TraceError(f"torch.fx cannot trace it ({type(e).__name__}: {str(e).splitlines()[0]})") from e
-    finally:
-        for m, mode in modes.items(): m.training = mode
 
 def _trace(model: nn.Module) -> fx.GraphModule:
     "`model` as a graph; `TraceError` where the graph depends on data, or on training mode in more than dropout."
@@ -208,7 +213,7 @@ def _new_pact(alpha: float, six: bool, k: int = FLOAT) -> PACT:
 def _insert_input(gm: fx.GraphModule, node: fx.Node, kind: str, bits: int, alpha: float) -> str:
     "Put a PACT (or SignedPACT) before `node` and return its name."
     name = _free_name(gm, f"{node.target}_in")
-    padded = any(p != 0 for p in (gm.get_submodule(node.target).padding if hasattr(gm.get_submodule(node.target), "padding") else ()))
+    padded = any(p != 0 for p in getattr(gm.get_submodule(node.target), "padding", ()))
     if kind == "float" and bits == 1 and padded: raise ValueError(f"{node.target} reads two-sided floats and pads with zeros, which 1 bit (−α, α) does not have; give it 2 bits or more with bits_by")
     gm.add_submodule(name, (PACT if kind == "non-negative" else SignedPACT)(bits, alpha))
     gm.get_submodule(name).inserted = True
@@ -245,7 +250,7 @@ def _act_bits(node: fx.Node, weights: list, bits: dict, notes: dict, a_bits: int
 def _quantize_graph(gm: fx.GraphModule, w_bits, a_bits, w_quant, first_bits, last_bits, alpha, activation, rules) -> None:
     "Quantize a traced network in place."
     mods = dict(gm.named_modules())
-    weights = [n for n in gm.graph.nodes if _is(n, mods, (*QUANTIZED, QuantWeight)) and (type(mods[n.target]) in QUANTIZED or isinstance(mods[n.target], QuantWeight))]
+    weights = [n for n in gm.graph.nodes if n.op == "call_module" and _converts(mods[n.target])]
     bits, notes = _layer_bits(weights, w_bits, a_bits, first_bits, last_bits, rules)
     _drop_float_inputs(gm, weights, bits)
     acts = [n for n in gm.graph.nodes if _is(n, mods, (nn.ReLU, nn.ReLU6, PACT), _RELU_FUNCS, ("relu", "relu_")) and _layers_beyond(n, set(weights), up=False)]
@@ -257,6 +262,7 @@ def _quantize_graph(gm: fx.GraphModule, w_bits, a_bits, w_quant, first_bits, las
     for n in weights: _quantize_layer(gm, n, w_quant, alpha, bits[n], notes[n])
     gm.delete_all_unused_submodules(); gm.graph.lint(); gm.recompile()
 
+# %% ../nbs/05_layers.ipynb #bbfd963a
 def _quantize_layer(gm: fx.GraphModule, n: fx.Node, w_quant: str, alpha: float, bits: tuple, note: str) -> None:
     "Give one weight layer its bits, and a quantizer of its own where it would read floats."
     layer = gm.get_submodule(n.target)
@@ -267,10 +273,10 @@ def _quantize_layer(gm: fx.GraphModule, n: fx.Node, w_quant: str, alpha: float, 
     layer.__class__ = QUANTIZED.get(type(layer), type(layer))
     layer.set_bits(bits[0], w_quant, a_bits, reads if a_bits != FLOAT else (), note if FLOAT in (bits[0], a_bits) else "")
 
-# %% ../nbs/05_layers.ipynb #94660902
+# %% ../nbs/05_layers.ipynb #58f17895
 def _quantize_modules(model, w_bits, a_bits, w_quant, first_bits, last_bits, alpha, activation, rules) -> None:
     "Fallback without a graph: every registered ReLU and layer, first and last by order of registration."
-    layers = [(n, m) for n, m in model.named_modules() if type(m) in QUANTIZED or isinstance(m, QuantWeight)]
+    layers = [(n, m) for n, m in model.named_modules() if _converts(m)]
     for i, (name, m) in enumerate(layers):
         end = first_bits if i == 0 else last_bits if i == len(layers) - 1 else None
         m.__class__ = QUANTIZED.get(type(m), type(m))
@@ -281,14 +287,14 @@ def _quantize_modules(model, w_bits, a_bits, w_quant, first_bits, last_bits, alp
             parent, _, child = name.rpartition(".")
             setattr(model.get_submodule(parent), child, _new_pact(alpha, isinstance(m, nn.ReLU6), _override(name, a_bits, rules, 1)))
 
-# %% ../nbs/05_layers.ipynb #0c9ca905
+# %% ../nbs/05_layers.ipynb #33ee6cb1
 def _check_quantize(w_bits, a_bits, w_quant, first_bits, last_bits, activation) -> None:
     for name, bits in (("w_bits", w_bits), ("a_bits", a_bits), ("first_bits", first_bits), ("last_bits", last_bits)): check_bits(bits, name)
-    if w_quant not in WEIGHT_QUANTIZERS: raise ValueError(f"w_quant must be one of {', '.join(WEIGHT_QUANTIZERS)}; got {w_quant!r}")
+    _check_w_quant(w_quant)
     if activation not in ("pact", "relu"): raise ValueError(f"activation must be pact or relu; got {activation!r}")
     if activation == "relu" and a_bits != FLOAT: raise ValueError(f"activation='relu' has no levels: a_bits must be {FLOAT} with it; got {a_bits}")
 
-# %% ../nbs/05_layers.ipynb #84b12a40
+# %% ../nbs/05_layers.ipynb #7d4454a9
 def quantize(
     model: nn.Module,  # any float network, or one quantized before; not changed
     w_bits: int = 4,  # bits of all weights but the first and last layers'; 1-8 or 32
@@ -313,7 +319,7 @@ def quantize(
     _check_rules(model, rules, activation)
     return model
 
-# %% ../nbs/05_layers.ipynb #629ab980
+# %% ../nbs/05_layers.ipynb #167dda5a
 def report(model: nn.Module) -> list[dict]:
     "One row a layer: name, type, w_bits, w_quant, a_bits (of its input), reads (the PACTs it reads), note."
     rows = []
@@ -323,7 +329,7 @@ def report(model: nn.Module) -> list[dict]:
             rows.append(dict(layer=name, type=type(m).__name__, w_bits=FLOAT, w_quant="", a_bits=FLOAT, reads="", note="not converted"))
     return rows
 
-# %% ../nbs/05_layers.ipynb #9ed6bd8b
+# %% ../nbs/05_layers.ipynb #8024ca72
 def check_levels(
     model: nn.Module,  # a quantized network
     x: Tensor,  # one batch of its input
@@ -349,7 +355,7 @@ def check_levels(
     if bad: raise ValueError("float input leaks into a quantized layer: " + "; ".join(bad))
     return rows
 
-# %% ../nbs/05_layers.ipynb #e7703b17
+# %% ../nbs/05_layers.ipynb #e5706427
 CALIBRATIONS = ("max", "percentile", "mse")
 
 def _alpha_for(x: Tensor, act: PACT, method: str, q: float) -> float:
@@ -359,7 +365,7 @@ def _alpha_for(x: Tensor, act: PACT, method: str, q: float) -> float:
     else: a = percentile_alpha(x, q if method == "percentile" else 100.0)
     return min(a, getattr(act, "limit", math.inf))
 
-# %% ../nbs/05_layers.ipynb #613616a2
+# %% ../nbs/05_layers.ipynb #0d6ce4fb
 def calibrate(
     model: nn.Module,  # a quantized network; its α are set in place
     x: Tensor,  # one batch of training input, on the model's device
@@ -369,7 +375,7 @@ def calibrate(
     "Set each α from data, layer by layer in one forward pass; nothing but α changes. `ValueError` for a layer that never fires."
     if method not in CALIBRATIONS: raise ValueError(f"method must be one of {', '.join(CALIBRATIONS)}; got {method!r}")
     acts = {n: m for n, m in model.named_modules() if isinstance(m, PACT)}
-    buffers, found = {n: b.clone() for n, b in model.named_buffers()}, {}
+    found = {}
     def start(name):
         def hook(act, args):
             try: found[name] = _alpha_for(args[0], act, method, q)
@@ -378,8 +384,7 @@ def calibrate(
         return hook
     hooks = [m.register_forward_pre_hook(start(n)) for n, m in acts.items()]
     try:
-        with torch.no_grad(): model(x)
+        with buffers_kept(model), torch.no_grad(): model(x)
     finally:
         for h in hooks: h.remove()
-        for n, b in model.named_buffers(): b.copy_(buffers[n])
     return found

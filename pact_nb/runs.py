@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['find_root', 'notebook_recipe', 'write_atomic', 'save_weights', 'load_weights', 'run_name', 'new_folder',
-           'check_folder', 'provenance', 'choose_device', 'build_model', 'batches', 'load_recipe_data', 'run', 'Run',
-           'plot_curves', 'plot_alphas', 'collect', 'main', 'save_activations']
+           'check_folder', 'device_name', 'provenance', 'choose_device', 'build_model', 'batches', 'load_recipe_data',
+           'run', 'Run', 'plot_curves', 'plot_alphas', 'collect', 'main', 'save_activations']
 
 # %% ../nbs/11_runs.ipynb #824fefb5
 import argparse
@@ -99,13 +99,16 @@ def _git(root: Path, *args: str) -> Optional[str]:
     try: return subprocess.run(("git", *args), cwd=root, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError): return None
 
+def device_name(device: torch.device) -> str:
+    "The GPU's or the processor's name."
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else (platform.processor() or platform.machine())
+
 def provenance(root: Path, device: torch.device, data: Data) -> dict:
     "Commit, versions, device, threads, data hash, time: what a result must say of itself."
     import torchvision
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else (platform.processor() or platform.machine())
     status = _git(root, "status", "--porcelain")
     return dict(commit=_git(root, "rev-parse", "HEAD"), dirty=None if status is None else bool(status), pact_nb=pact_nb.__version__, python=platform.python_version(),
-                torch=torch.__version__, torchvision=torchvision.__version__, device=device.type, device_name=name, threads=torch.get_num_threads(),
+                torch=torch.__version__, torchvision=torchvision.__version__, device=device.type, device_name=device_name(device), threads=torch.get_num_threads(),
                 data_sha256=data.sha256, finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 
 # %% ../nbs/11_runs.ipynb #ed456c6c

@@ -20,7 +20,7 @@ from typing import Any, Callable, Optional
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from .core import evaluating
+from .core import buffers_kept, evaluating
 from .models import count_macs
 from .pact import PACT, AlphaError
 from .recipes import Recipe, milestones_of
@@ -93,16 +93,13 @@ def should_compile(mode: str, macs: int, images: int) -> bool:
 def try_compile(model: nn.Module, xb: Tensor) -> tuple[Optional[Callable], str]:
     "(compiled model, '') or (None, why not), after one forward and backward of `xb`; the model is unchanged."
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns of a missing GPU
-    buffers = {n: b.clone() for n, b in model.named_buffers()}
     try:
         compiled = torch.compile(model, dynamic=False)
-        compiled(xb).logsumexp(1).sum().backward()
+        with buffers_kept(model): compiled(xb).logsumexp(1).sum().backward()
         return compiled, ""
     except Exception as e:  # whatever the compiler stack raises, eager mode still works
         return None, f"{type(e).__name__}: {str(e).strip().splitlines()[0] if str(e).strip() else ''}"[:160]
-    finally:
-        for n, b in model.named_buffers(): b.copy_(buffers[n])
-        model.zero_grad(set_to_none=True)
+    finally: model.zero_grad(set_to_none=True)
 
 # %% ../nbs/09_training.ipynb #b3cc5835
 def keep_freed_memory() -> bool:
