@@ -22,7 +22,7 @@ setup(
     packages=find_packages(include=["pact_nb", "pact_nb.*"]),
     python_requires=">=" + cfg["min_python"],
     install_requires=cfg["requirements"].split(),
-    extras_require={e: cfg[f"{e}_requirements"].split() for e in ("dev", "hf")},
+    extras_require={e: cfg[f"{e}_requirements"].split() for e in ("dev", "hf", "dask")},
     entry_points={"nbdev": ["pact_nb = pact_nb._modidx:d"]},
     zip_safe=False,
 )

@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['FLOAT', 'check_bits', 'parse_bits_by', 'n_steps', 'unsigned_grid', 'signed_grid', 'encode', 'decode',
-           'straight_through', 'round_ste', 'levels_used', 'modes_kept', 'evaluating', 'buffers_kept']
+           'straight_through', 'round_ste', 'levels_used', 'modes_kept', 'evaluating', 'buffers_kept', 'seed_of']
 
-# %% ../nbs/00_core.ipynb #f3cfa5e9
+# %% ../nbs/00_core.ipynb #2bd94518
+import hashlib
 from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-# %% ../nbs/00_core.ipynb #a7093f74
+# %% ../nbs/00_core.ipynb #9cd082e9
 FLOAT = 32  # the bit-width that means: not quantized
 
 def check_bits(
@@ -24,7 +25,7 @@ def check_bits(
     if k != FLOAT and not 1 <= k <= 8: raise ValueError(f"{allowed}; got {k}")
     return k
 
-# %% ../nbs/00_core.ipynb #32e2b2dd
+# %% ../nbs/00_core.ipynb #54bf6600
 def parse_bits_by(
     text: str,  # "name=bits" or "name=w_bits/a_bits", separated by commas; "" for none
 ) -> dict[str, tuple[int, int]]:  # pattern → (weight bits, activation bits)
@@ -37,7 +38,7 @@ def parse_bits_by(
         out[pattern.strip()] = check_bits(w, "bits_by"), check_bits(a, "bits_by")
     return out
 
-# %% ../nbs/00_core.ipynb #d5cebbb5
+# %% ../nbs/00_core.ipynb #db94ae3b
 def n_steps(k: int) -> int:
     "Steps between the first and the last of `2**k` levels: 2^k − 1."
     return 2**k - 1
@@ -49,7 +50,7 @@ def unsigned_grid(
     "The levels 0, s, 2s, …, α with s = α/(2^k−1) (Eq. 2 of PACT)."
     return torch.arange(2**k) * (alpha / n_steps(k))
 
-# %% ../nbs/00_core.ipynb #576c8148
+# %% ../nbs/00_core.ipynb #dd4e4c9c
 def signed_grid(
     k: int,  # bit-width, 1-8 (2-8 with a zero)
     alpha: float = 1.0,  # the largest level; the smallest is −alpha
@@ -61,7 +62,7 @@ def signed_grid(
     half = n_steps(k - 1)
     return torch.arange(-half, half + 1) * (alpha / half)
 
-# %% ../nbs/00_core.ipynb #66445ef5
+# %% ../nbs/00_core.ipynb #b35cd717
 def encode(
     r: Tensor,  # real numbers, any shape, floating point
     scale: float | Tensor,  # S > 0, real units per code
@@ -78,7 +79,7 @@ def decode(q: Tensor, scale: float | Tensor, zero: float = 0) -> Tensor:
     "r = S(q − Z), float32 (float64 where `scale` is), the shape of `q`."
     return (q - zero) * scale
 
-# %% ../nbs/00_core.ipynb #394b94d9
+# %% ../nbs/00_core.ipynb #7cfad46d
 def straight_through(
     value: Tensor,  # what comes out; its own gradient is dropped
     surrogate: Tensor,  # whose gradient is used instead; broadcastable to `value`
@@ -86,17 +87,17 @@ def straight_through(
     "`value` forward, the gradient of `surrogate` backward (Bengio et al., 2013)."
     return value.detach() + (surrogate - surrogate.detach())
 
-# %% ../nbs/00_core.ipynb #f0408415
+# %% ../nbs/00_core.ipynb #93cc7156
 def round_ste(x: Tensor) -> Tensor:
     "round(x), ties to even, with the gradient of the identity."
     return straight_through(torch.round(x), x)
 
-# %% ../nbs/00_core.ipynb #e018f240
+# %% ../nbs/00_core.ipynb #cbfe738e
 def levels_used(x: Tensor) -> Tensor:
     "The distinct values of `x`, ascending; 0-d and empty tensors allowed. NaN counts as one level each."
     return torch.unique(x.detach())
 
-# %% ../nbs/00_core.ipynb #a516f2bf
+# %% ../nbs/00_core.ipynb #ca29b838
 @contextmanager
 def modes_kept(model: nn.Module):
     "Change training and evaluation modes inside; each module's own mode afterwards."
@@ -117,3 +118,8 @@ def buffers_kept(model: nn.Module):
     try: yield model
     finally:
         for n, b in model.named_buffers(): b.copy_(buffers[n])
+
+# %% ../nbs/00_core.ipynb #fe96f327
+def seed_of(*numbers: int) -> int:
+    "A seed from 0 to 2^56 − 1 that depends on `numbers` alone (SHA-256)."
+    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:7], "little")

@@ -1,0 +1,36 @@
+"Two processes on the CPU, as torchrun starts them."
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = ("--width", "2", "--train_images", "201", "--epochs", "2", "--a_bits", "2")
+
+
+def torchrun(*words: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "pact_nb.runs", *SMALL, *words], cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def test_two_processes(tmp_path):
+    "One folder, written by rank 0; every image seen once an epoch; the processes agree on the weights."
+    p = torchrun("--run_dir", str(tmp_path / "run"), "--world_size", "2")
+    assert p.returncode == 0, p.stderr[-2000:]
+    said = json.loads((tmp_path / "run" / "summary.json").read_text())
+    rows = [json.loads(s) for s in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert said["status"] == "finished" and said["processes"] == 2 and [r["images"] for r in rows] == [201, 201]
+    assert p.stdout.count("epoch   1/2") == 1 and said["test_n"] == 360
+
+
+def test_other_number_refused(tmp_path):
+    p = torchrun("--run_dir", str(tmp_path / "run"), "--world_size", "4")
+    assert p.returncode != 0 and "world_size is 4, but 2 processes are running" in p.stderr and not (tmp_path / "run").exists()
+
+
+def test_paused_and_continued(tmp_path):
+    "Both pause at the same step and continue; the result is that of two processes that never stopped."
+    for name, words in (("whole", ()), ("part", ("--max_minutes", "0.0001")), ("part", ("--resume", "True"))):
+        p = torchrun("--run_dir", str(tmp_path / name), *words)
+        assert p.returncode == 0, p.stderr[-2000:]
+    a, b = (json.loads((tmp_path / n / "summary.json").read_text()) for n in ("whole", "part"))
+    assert a["alphas"] == b["alphas"] and a["valid_top1"] == b["valid_top1"] and b["resumed"] == 1
