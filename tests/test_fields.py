@@ -77,7 +77,7 @@ def test_workers(tmp_path):
     from pact_nb.runs import batches, load_recipe_data
     r = from_params(dict(recipe="imagenet_resnet18", data_dir=folders(tmp_path / "i", 0, 40), image_size=32, workers=1, valid_fraction=0.25))
     data = load_recipe_data(r, tmp_path)
-    assert [batches(data.train, from_params({**r.__dict__, "workers": w}), data, train=True).workers for w in (0, 1)] == [0, 1]
+    assert [batches(data.train, from_params({**r.__dict__, "workers": w}), data, train=True).loader.num_workers for w in (0, 1)] == [0, 1]
 
 
 def test_extra(tmp_path):
