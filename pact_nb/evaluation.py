@@ -70,7 +70,7 @@ def per_class(logits: Tensor, labels: Tensor, classes: list[str]) -> "pandas.Dat
         rows.append(dict(label=name, n=n, accuracy=right / n if n else math.nan, low=low, high=high, taken_for=taken))
     return pd.DataFrame(rows)
 
-# %% ../nbs/10_evaluation.ipynb #163ae9c0
+# %% ../nbs/10_evaluation.ipynb #45d8de13
 def most_confused(matrix: "numpy.ndarray", classes: list[str], n: int = 20) -> "pandas.DataFrame":
     "The `n` largest counts off the diagonal: label, taken for, images."
     import pandas as pd
@@ -102,7 +102,7 @@ def plot_confusion(matrix: "numpy.ndarray", classes: list[str]) -> "matplotlib.f
         top = max(1, matrix[off == off].max())
         sns.heatmap(off, cmap="Reds", vmin=0, vmax=top, xticklabels=classes, yticklabels=classes, cbar=False, linewidths=0.5, linecolor="0.9", square=True, ax=ax)
         _write(ax, matrix, top)
-        ax.set(xlabel="taken for", ylabel="label")
+        ax.set(xlabel="taken for", ylabel="label"); ax.grid(False)
     fig.tight_layout()
     return fig
 

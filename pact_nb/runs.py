@@ -244,7 +244,7 @@ def _save(job: Job, data: Data, out: Fit, trainer: Trainer) -> None:
     state = dict(trainer=get_state(trainer), fit={k: v for k, v in vars(out).items() if k not in ("paused", "mode")}, environment=environment(job.r, job.device, job.world), data=data.sha256, resumed=job.resumed)
     if job.world.main: save_weights(job.path / "last.pt", state, keep=True)
 
-# %% ../nbs/11_runs.ipynb #e7612498
+# %% ../nbs/11_runs.ipynb #773e4e10
 def _write_summary(job: Job, data: Data, **what: Any) -> None:
     if job.world.main: write_atomic(job.path / "summary.json", json.dumps(dict(**what, resumed=job.resumed, seconds=time.perf_counter() - job.start, **provenance(job.root, job.device, data), processes=job.world.size, recipe=asdict(job.r)), indent=1))
 
@@ -264,7 +264,7 @@ def _calibrate(model: nn.Module, r: Recipe, data: Data) -> None:
     "α from one plain batch of training images: 512 small ones, or one batch of large ones."
     if data.name == "imagenet": xb = next(iter(batches(data.train, replace(r, augment="none"), data, train=True)))[0]
     else: xb = next(iter(Batches(data.train, 512, data.mean, data.std, shuffle=True, seed=r.seed)))[0]
-    calibrate(model.train(), xb, r.alpha_from)
+    calibrate(model.train(), xb.to(next(model.parameters()).device), r.alpha_from)
 
 def _say_continued(job: Job, state: dict) -> None:
     t, job.resumed = state["trainer"], state["resumed"] + 1
@@ -352,24 +352,29 @@ def plot_curves(run: Run) -> "matplotlib.figure.Figure":
     fig.tight_layout()
     return fig
 
-# %% ../nbs/11_runs.ipynb #f16493fa
+# %% ../nbs/11_runs.ipynb #f8be4158
 def plot_alphas(run: Run) -> "matplotlib.figure.Figure":
     "α of every layer against epochs, and the share of the regulariser in the pull on α."
     import matplotlib.pyplot as plt
     import seaborn as sns
     a, (fig, axes) = run.alphas(), plt.subplots(1, 2, figsize=(11, 3.6))
-    names = list(a.layer.unique())
+    names, run_max = list(a.layer.unique()), a.alpha.max()
     for name, color in zip(names, sns.color_palette("viridis", len(names))):
         part = a[a.layer == name]
         share = part.decay_gradient.abs() / (part.decay_gradient.abs() + part.data_gradient.abs())
         axes[0].plot(part.epoch, part.alpha, color=color, lw=1.2, label=name); axes[1].plot(part.epoch, share, color=color, lw=1.2)
-    axes[0].set(xlabel="epoch", ylabel="α", ylim=(0, None), title="learned clip level")
+    axes[0].set(xlabel="epoch", ylabel="α", ylim=(0, 1.05 * run_max), title="learned clip level")
     axes[1].set(xlabel="epoch", ylabel="λα / (λα + |mean data gradient|)", ylim=(0, 1), title="the regulariser's share of the pull")
     for ax in axes: ax.xaxis.get_major_locator().set_params(integer=True)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="center right", fontsize=7); fig.tight_layout(rect=(0, 0, 0.87, 1))
     return fig
 
-# %% ../nbs/11_runs.ipynb #b714dcd7
+# %% ../nbs/11_runs.ipynb #a6d8d0f5
+def _one(values) -> Any:
+    "The value that all share; where they differ, all of them in words."
+    found = list(dict.fromkeys(values))
+    return found[0] if len(found) == 1 else " and ".join(map(str, found))
+
 def collect(runs: list[Run]) -> list[dict]:
     "One row for each setting: name without seed, n seeds, mean and sample standard deviation of test and validation top-1."
     import statistics as st
@@ -384,7 +389,7 @@ def collect(runs: list[Run]) -> list[dict]:
         test, valid = ([x.summary[k] for x in g] for k in ("test_top1", "valid_top1"))
         sd = lambda v: st.stdev(v) if len(v) > 1 else None
         known = None not in valid
-        origin = {k: g[0].summary[k] for k in ("device", "device_name", "threads", "torch", "torchvision", "python", "pact_nb", "commit", "dirty", "data_sha256")}
+        origin = {k: _one(x.summary.get(k) for x in g) for k in ("device", "device_name", "threads", "torch", "torchvision", "python", "pact_nb", "commit", "dirty", "data_sha256")}
         out.append(dict(name=run_name(g[0].recipe).rsplit("_s", 1)[0], seeds=[x.recipe.seed for x in g], n_runs=len(g), test_n=g[0].summary["test_n"], test_mean=st.mean(test), test_std=sd(test), test=test,
                         valid_n=g[0].summary["valid_n"], valid_mean=st.mean(valid) if known else None, valid_std=sd(valid) if known else None, seconds=st.mean(x.summary["seconds"] for x in g), **origin, recipe=json.loads(key)))
     return out

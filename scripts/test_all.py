@@ -46,7 +46,7 @@ def main() -> None:
     unchanged("nbs/*.ipynb", "nbdev_clean", "was not clean; it is now, look at it and commit")
     sh(sys.executable, "scripts/readme.py")
     notebooks()
-    sh(sys.executable, "-m", "pytest", "-q", "tests")
+    sh(sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "tests")
 
 
 if __name__ == "__main__": main()

@@ -27,5 +27,11 @@ def test_runs_and_refuses(tmp_path):
     assert bad.returncode == 2 and "did you mean a_bits?" in bad.stderr and "Traceback" not in bad.stderr
 
 
+def test_survives():
+    "A few of each of what `make survive` counts in full."
+    p = subprocess.run([sys.executable, "scripts/survive.py", "--quick"], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert p.returncode == 0, p.stdout + p.stderr[-1500:]
+
+
 def test_readme_in_step():
     assert subprocess.run([sys.executable, "scripts/readme.py"], cwd=ROOT, timeout=120).returncode == 0
