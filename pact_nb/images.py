@@ -6,10 +6,11 @@
 __all__ = ['MEAN', 'STD', 'HUB', 'EIGENVALUES', 'EIGENVECTORS', 'ImageSplit', 'ImageData', 'load_images', 'Lighting',
            'image_transform', 'ImageBatches', 'check_images', 'unpack']
 
-# %% ../nbs/07b_images.ipynb #80314bce
+# %% ../nbs/07b_images.ipynb #ba28e910
 import hashlib
 import json
 import os
+import signal
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -202,7 +203,7 @@ def image_transform(
     cut = v2.RandomResizedCrop(size, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), antialias=True)
     return v2.Compose([cut, v2.ColorJitter(0.4, 0.4, 0.4), Lighting(0.1), v2.RandomHorizontalFlip()])
 
-# %% ../nbs/07b_images.ipynb #6562f223
+# %% ../nbs/07b_images.ipynb #53e1eb51
 class _Decoded(Dataset):
     "Items (epoch, i) → (uint8 [3, S, S], label), or the message of a damaged file."
     def __init__(self, split: ImageSplit, transform: v2.Compose, seed: int): self.split, self.transform, self.seed = split, transform, seed
@@ -221,13 +222,17 @@ def _collate(items: list, size: int):
     if not items: return torch.empty(0, 3, size, size, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)
     return torch.stack([x for x, _ in items]), torch.tensor([y for _, y in items])
 
+def _calm(worker: int) -> None:
+    "Let a worker outlive signals that are sent to the whole group: the main process saves first, then ends it."
+    for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, signal.SIG_IGN)
+
 class _Keys:
     "The batches of one epoch, as lists of (epoch, i); set before each epoch."
     def __init__(self): self.epoch, self.parts = 0, []
     def __len__(self) -> int: return len(self.parts)
     def __iter__(self) -> Iterator: return ([(self.epoch, i) for i in p.tolist()] for p in self.parts)
 
-# %% ../nbs/07b_images.ipynb #15cbde37
+# %% ../nbs/07b_images.ipynb #3fb9ca36
 class ImageBatches(_Steps):
     "Batches of an `ImageSplit`, decoded by workers and normalised on the device. One epoch at a time."
     def __init__(
@@ -249,7 +254,7 @@ class ImageBatches(_Steps):
         super().__init__(split, batch_size, mean.to(self.device), std.to(self.device), augment, shuffle, seed, rank, world)
         dataset = _Decoded(split, image_transform(augment, image_size), seed)
         # a generator of its own, or DataLoader would draw from the process's
-        self.loader = DataLoader(dataset, batch_sampler=self.keys, num_workers=workers, collate_fn=partial(_collate, size=image_size), generator=torch.Generator(), persistent_workers=workers > 0, pin_memory=self.device.type == "cuda")
+        self.loader = DataLoader(dataset, batch_sampler=self.keys, num_workers=workers, worker_init_fn=_calm, collate_fn=partial(_collate, size=image_size), generator=torch.Generator(), persistent_workers=workers > 0, pin_memory=self.device.type == "cuda")
 
     def epoch(self, e: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         "(xb float32 [B, 3, S, S], yb int64 [B]) of epoch `e` from step `start`; `ValueError` for a damaged file."

@@ -27,7 +27,7 @@ DATASETS = ("digits", "cifar10", "svhn", "folder", "imagenet")
 MODELS = tuple(f"resnet{d}{form}" for form in ("", "_preact") for d in (20, 32, 44, 56, 110)) + (
     "svhn_convnet", "alexnet_bn", "resnet18_preact", "resnet50_preact", "resnet18", "resnet50", "resnet18_cifar")
 
-# %% ../nbs/08_recipes.ipynb #82057c0d
+# %% ../nbs/08_recipes.ipynb #8d98f7fc
 @dataclass(frozen=True)
 class Recipe:
     "All numbers of one experiment. Frozen, flat, typed; invalid values raise `ValueError` or `TypeError` when made."
@@ -53,7 +53,7 @@ class Recipe:
     fp_shortcut: bool = _f(False, "keep the shortcuts of residual blocks in full precision")
     init: Optional[str] = _f(None, "start from the best weights of this run's folder, of the same model")
     warmup_epochs: int = _f(0, "epochs at the start that clip but do not round", lo=0)
-    alpha_from: str = _f("fixed", "start of each α: fixed (alpha0), or from data: max, percentile, mse", choices=("fixed", "max", "percentile", "mse"))
+    alpha_from: str = _f("fixed", "start of each α: fixed (alpha0), from data: max, percentile, mse, or as the run of init has learned it: init", choices=("fixed", "max", "percentile", "mse", "init"))
     alpha0: float = _f(10.0, "start value of every α when fixed", above=0)
     alpha_lr: float = _f(1.0, "learning rate of α as a multiple of lr", lo=0)
     lambda_alpha: Optional[float] = _f(None, "λ of ½·λ·Σα²; not given: the weight decay", lo=0)
@@ -121,7 +121,7 @@ def _hint(word: Any, known) -> str:
     close = starts or difflib.get_close_matches(str(word), list(known), 1, 0.5)
     return f"; did you mean {close[0]}?" if close else ""
 
-# %% ../nbs/08_recipes.ipynb #7a8c0607
+# %% ../nbs/08_recipes.ipynb #d24255f7
 def milestones_of(text: str) -> list[int]:
     "'60,120' → [60, 120]; `ValueError` unless whole, positive and rising."
     try: epochs = [int(p) for p in text.split(",") if p.strip()]
@@ -148,6 +148,7 @@ def _validate_data(r: Recipe) -> None:
 
 def _validate_loop(r: Recipe) -> None:
     "Rules between the fields of the loop."
+    if r.alpha_from == "init" and (r.init is None or r.activation != "pact"): raise ValueError(f"alpha_from init needs a run to start from (init) and activation pact; got init {r.init!r} and activation {r.activation}")
     if r.warmup_epochs >= r.epochs: raise ValueError(f"warmup_epochs must be below epochs, or nothing is trained with rounding; got {r.warmup_epochs} of {r.epochs}")
     if r.accumulate > 1 and r.batch_size < 2 * r.accumulate: raise ValueError(f"accumulate {r.accumulate} leaves fewer than 2 of {r.batch_size} images for a part; at most {r.batch_size // 2}")
     if r.min_lr >= r.lr: raise ValueError(f"min_lr must be below lr; got {r.min_lr} and {r.lr}")
@@ -203,7 +204,7 @@ def recipe_table(
     cell = (lambda n, f: SOURCES[n].get(f.name, "")) if sources else (lambda n, f: getattr(RECIPES[n], f.name))
     return pd.DataFrame([dict(field=f.name, **{n: cell(n, f) for n in names}) for f in fields(Recipe)]).set_index("field")
 
-# %% ../nbs/08_recipes.ipynb #0a414c5d
+# %% ../nbs/08_recipes.ipynb #fb14a2ad
 def _float(r: Recipe) -> bool:
     "Whether nothing is rounded."
     return {r.w_bits, r.a_bits, r.first_bits, r.last_bits, *(b for pair in parse_bits_by(r.bits_by).values() for b in pair)} == {32}
@@ -216,8 +217,7 @@ def _idle(r: Recipe) -> dict[str, str]:
     if r.dataset != "imagenet": out["workers"] = "dataset imagenet"
     if r.alpha_from != "fixed": out["alpha0"] = "alpha_from fixed"
     if r.activation == "relu" or (r.activation == "dorefa" and r.first_bits == r.last_bits == 32): out |= dict.fromkeys(("alpha0", "alpha_from", "alpha_lr", "lambda_alpha"), "activation pact")
-    if _float(r): out |= dict.fromkeys(("warmup_epochs",), "fewer than 32 bits")
-    if r.a_bits == 32: out["fp_shortcut"] = "activations of fewer than 32 bits"
+    if _float(r): out |= dict.fromkeys(("warmup_epochs", "fp_shortcut"), "fewer than 32 bits")
     if {r.w_bits, r.first_bits, r.last_bits, *(w for w, _ in parse_bits_by(r.bits_by).values())} == {32}: out["w_quant"] = "weights of fewer than 32 bits"
     return out
 
@@ -237,7 +237,7 @@ def from_params(
         if getattr(r, k) != getattr(RECIPES[name], k): raise ValueError(f"{k} has no effect here: it needs {needs}; got {getattr(r, k)!r}")
     return r
 
-# %% ../nbs/08_recipes.ipynb #e2314181
+# %% ../nbs/08_recipes.ipynb #6a1d837e
 def to_yaml(r: Recipe) -> str:
     "All fields but `NOT_KEPT`, flat, one a line."
     import yaml
@@ -253,6 +253,7 @@ def from_yaml(path: str | Path) -> Recipe:
     for k in floats & params.keys():  # YAML 1.1 reads 1e-3 as text
         try: params[k] = float(params[k]) if isinstance(params[k], str) else params[k]
         except ValueError: pass
-    whole = params.keys() >= {f.name for f in fields(Recipe)} - set(NOT_KEPT)
+    names = {f.name for f in fields(Recipe)}
+    whole = names >= params.keys() >= names - set(NOT_KEPT)
     try: return Recipe(**params) if whole else from_params(params)
     except (TypeError, ValueError) as e: raise type(e)(f"{path}: {e}") from e

@@ -6,7 +6,7 @@
 __all__ = ['SWEPT', 'EXECUTORS', 'TABLE1', 'strict', 'parse_bits', 'parse_params', 'jobs', 'run_notebook', 'make_executor',
            'sweep', 'changes', 'table1', 'find_runs', 'plot_bits', 'plot_alpha_bits', 'save_report']
 
-# %% ../nbs/11b_sweeps.ipynb #66a28c4d
+# %% ../nbs/11b_sweeps.ipynb #fe1450ca
 import json
 import math
 import os
@@ -21,7 +21,7 @@ from typing import Any, Callable, Iterator, Optional, Union, get_args, get_origi
 import pact_nb
 from .checkpoints import write_atomic
 from .recipes import RECIPES, Recipe, _hint, _idle, _kind, from_params
-from .runs import VOLATILE, Run, differences, find_root, run_name
+from .runs import VOLATILE, Run, differences, experiment, find_root, run_name
 
 # %% ../nbs/11b_sweeps.ipynb #3bbf6688
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "True or False"}
@@ -185,7 +185,7 @@ def _row(name: str, status: str, error: str, path: Path) -> dict:
     elif said and said["status"] != "finished": status, error = "failed", said.get("error", f"the run is {said['status']}")
     return dict(run=name, status="finished" if status == "new" else status, test_top1=said.get("test_top1"), seconds=said.get("seconds"), error=error)
 
-# %% ../nbs/11b_sweeps.ipynb #d22bdf24
+# %% ../nbs/11b_sweeps.ipynb #33f6fa6e
 def sweep(
     jobs: list[dict],  # from `jobs`
     folder: str | Path,  # made if missing; run `name` is in `folder/name`, its notebook beside it
@@ -195,7 +195,10 @@ def sweep(
 ) -> "pandas.DataFrame":  # run, status (finished, skipped, resumed, paused, failed), test_top1, seconds, error; failures last
     "Run what is missing; one failure stops no other. Interrupted, it can be started again."
     import pandas as pd
-    paths = {run_name(from_params(j)): Path(folder).resolve() / run_name(from_params(j)) for j in jobs}
+    names = [run_name(from_params(j)) for j in jobs]
+    twice = {n for n in names if names.count(n) > 1}
+    if twice: raise ValueError(f"two jobs would be written to one folder ({', '.join(sorted(twice))}); sweep them into two folders")
+    paths = {n: Path(folder).resolve() / n for n in names}
     Path(folder).mkdir(parents=True, exist_ok=True)
     states = {n: _state(j, paths[n]) for n, j in zip(paths, jobs)}
     rows = {n: _row(n, *s, paths[n]) for n, s in states.items() if s[0] in ("skipped", "failed")}
@@ -259,7 +262,7 @@ def table1(
         for (data, changed), cells in (ours or {("", ""): {}}).items(): lines.append(dict(network=t["network"], who="ours", **{c: cells.get(c, "") for c in columns}, data=data, changed=changed))
     return pd.DataFrame(lines).set_index(["network", "who"])
 
-# %% ../nbs/11b_sweeps.ipynb #83542970
+# %% ../nbs/11b_sweeps.ipynb #9f76d6f1
 def find_runs(
     folder: str | Path,  # searched with everything below it
 ) -> tuple[list[Run], list[dict]]:  # finished runs that count; path, status and reason of each that does not
@@ -271,7 +274,7 @@ def find_runs(
         try: x = Run(path)
         except (ValueError, TypeError) as e: leave(path, "unreadable", str(e)); continue
         if x.summary["status"] != "finished": leave(path, x.summary["status"], x.summary.get("error", "")); continue
-        key = json.dumps({k: v for k, v in asdict(x.recipe).items() if k not in VOLATILE or (k == "data_dir" and x.recipe.dataset == "folder")})
+        key = experiment(x), x.recipe.seed
         old = found.get(key)
         if old is not None and old.summary["finished"] > x.summary["finished"]: old, x = x, old
         if old is not None: leave(old.path, "repeated", f"the same recipe and seed as {x.path.relative_to(folder)}, which finished later")

@@ -7,7 +7,7 @@ __all__ = ['ALPHA_FLOOR', 'COMPILE_MACS', 'Hook', 'alphas', 'param_groups', 'mak
            'should_compile', 'try_compile', 'keep_freed_memory', 'line', 'Trainer', 'alpha_rows', 'train_epoch',
            'get_state', 'set_state', 'validate', 'Fit', 'fit']
 
-# %% ../nbs/09_training.ipynb #80e9b8d8
+# %% ../nbs/09_training.ipynb #7b8eaf78
 import contextlib
 import copy
 import ctypes
@@ -26,7 +26,7 @@ from .checkpoints import Watch
 from .core import buffers_kept, evaluating, seed_of
 from .models import count_macs
 from .pact import PACT, AlphaError
-from .parallel import World, all_sum, any_of, same_buffers, share_weight
+from .parallel import World, all_sum, any_of, from_main, same_buffers, share_weight
 from .recipes import Recipe, milestones_of
 from .stages import warm
 
@@ -50,17 +50,22 @@ def param_groups(
               dict(name="alpha", params=list(alphas(model).values()), lr=lr * alpha_lr, weight_decay=weight_decay if lambda_alpha is None else lambda_alpha)]
     return [g for g in groups if g["params"]]
 
-# %% ../nbs/09_training.ipynb #4d5949f3
+# %% ../nbs/09_training.ipynb #9cac847f
 def make_optimizer(model: nn.Module, r: Recipe) -> torch.optim.Optimizer:
     "SGD with momentum, or Adam with the paper's eps of 1e-5 (App. B), over `param_groups`."
     groups = param_groups(model, r.lr, r.weight_decay, r.lambda_alpha, r.alpha_lr)
     if r.optimizer == "adam": return torch.optim.Adam(groups, betas=(r.momentum, 0.999), eps=1e-5, fused=True)
-    return torch.optim.SGD(groups, momentum=r.momentum, fused=True)
+    opt = torch.optim.SGD(groups, momentum=r.momentum, fused=True)
+    if r.amp == "float16" and r.momentum:  # torch leaves the first momenta uninitialised if the first step overflows and is skipped
+        for p in (p for g in groups for p in g["params"]): opt.state[p]["momentum_buffer"] = torch.zeros_like(p)
+    return opt
 
-# %% ../nbs/09_training.ipynb #bc5dc2ff
+# %% ../nbs/09_training.ipynb #68092234
 def make_schedule(opt: torch.optim.Optimizer, r: Recipe, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
     "The recipe's schedule for `steps` steps an epoch; call `.step()` after each step."
-    if r.schedule == "cosine": return torch.optim.lr_scheduler.CosineAnnealingLR(opt, r.epochs * steps, r.min_lr)
+    if r.schedule == "cosine":  # LambdaLR keeps min_lr in proportion for every group, α's too
+        low = r.min_lr / r.lr
+        return torch.optim.lr_scheduler.LambdaLR(opt, lambda t: low + (1 - low) * (1 + math.cos(math.pi * min(1, t / (r.epochs * steps)))) / 2)
     if r.schedule == "onecycle":
         return torch.optim.lr_scheduler.OneCycleLR(opt, [g["lr"] for g in opt.param_groups], max(2, r.epochs * steps), cycle_momentum=False)
     return torch.optim.lr_scheduler.MultiStepLR(opt, [e * steps for e in milestones_of(r.milestones)], r.gamma)
@@ -124,7 +129,7 @@ def line(row: dict, epochs: int) -> str:
     valid += "  clip only" if row["warmup"] else ""
     return f"epoch {row['epoch']:>3}/{epochs}  loss {row['train_loss']:.4f}  train {row['train_top1']:6.2%}{valid}  lr {row['lr']:.4g}  {row['seconds']:.1f} s"
 
-# %% ../nbs/09_training.ipynb #565093f3
+# %% ../nbs/09_training.ipynb #7a96af0a
 class Trainer:
     "State of a training run: `train_epoch(trainer)` advances it by one epoch."
     def __init__(
@@ -152,12 +157,13 @@ class Trainer:
         _reset(self)
 
     def _compile(self, mode: Optional[str]) -> None:
-        xb = next(iter(self.train.epoch(0)))[0].chunk(self.r.accumulate)[0]
+        xb = next(iter(self.train.epoch(0)))[0].tensor_split(self.r.accumulate)[0]
         rule = should_compile(self.r.compile, count_macs(self.model, xb[:1]), self.train.images * self.r.epochs)
         self.full, self.mode = len(xb), mode or "eager"
         if not (rule if mode is None else mode == "compiled"): return
         warm(self.model, self.r.warmup_epochs > 0)
         with self.cast(): self.compiled, why = try_compile(self.net.train(), xb)
+        warm(self.model, False)
         self.mode = f"eager ({why})" if self.compiled is None else "compiled"
         if self.compiled is None: self.say(f"torch.compile failed, training in eager mode: {why}")
 
@@ -175,18 +181,19 @@ def _shared(model: nn.Module, world: World, r: Recipe) -> nn.Module:
     if r.sync_bn: nn.SyncBatchNorm.convert_sync_batchnorm(model)
     return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
 
-# %% ../nbs/09_training.ipynb #c6e00e0e
+# %% ../nbs/09_training.ipynb #aed1a4b3
 def _reset(self: Trainer) -> None:
     "New sums for a new epoch."
     zeros = lambda n: torch.zeros(n, device=self.device)
-    self.loss, self.right, self.seen, self.last = zeros(()), zeros(()), 0, None
+    self.loss, self.right, self.seen, self.last, self.skipped = zeros(()), zeros(()), 0, None, 0
     self.pull, self.floored, self.spent = zeros(len(self.alphas)), zeros(len(self.alphas)), 0.0
     self.lr = self.optimizer.param_groups[0]["lr"]
 
 def _stop_if_bad(self: Trainer, bad: Tensor, t: int, xb: Tensor) -> None:
     "Raise `NonFiniteError` if step `t`, or with `lag` the one before, had a non-finite loss; with `lag` such a step changes no weight."
-    now, before = (bad, t, xb), self.last
-    if self.lag: self.last, self.optimizer.found_inf = now, bad.float()  # the fused optimizer skips a step flagged so
+    anywhere = all_sum(bad.float())  # all processes stop together
+    now, before = (anywhere, bad, t, xb), self.last
+    if self.lag: self.last, self.optimizer.found_inf = now, anywhere.clamp(max=1)  # the fused optimizer skips a step flagged so
     flagged = before if self.lag else now
     if flagged is not None and flagged[0].item(): raise _error(self, *flagged[1:])
 
@@ -194,16 +201,17 @@ def _settle(self: Trainer) -> None:
     "Look at the last step too, before anything is saved or the epoch is closed."
     if self.last is not None and self.last[0].item(): raise _error(self, *self.last[1:])
 
-def _error(self: Trainer, t: int, xb: Tensor) -> NonFiniteError:
-    return NonFiniteError(f"loss is not finite at epoch {self.done + 1}, step {t + 1} of {len(self.train)}: {_culprit(self.model, xb)}. Try a smaller lr or alpha_lr; metrics and checkpoints up to the epoch before are kept")
+def _error(self: Trainer, bad: Tensor | bool, t: int, xb: Tensor) -> NonFiniteError:
+    who = _culprit(self.model, xb) if bad else "in another process, whose message names the layer"
+    return NonFiniteError(f"loss is not finite at epoch {self.done + 1}, step {t + 1} of {len(self.train)}: {who}. Try a smaller lr or alpha_lr; metrics and checkpoints up to the epoch before are kept")
 
-# %% ../nbs/09_training.ipynb #864db662
+# %% ../nbs/09_training.ipynb #38fff6e5
 def _backward(self: Trainer, t: int, xb: Tensor, yb: Tensor, total: int) -> Tensor:
     "Forward and backward of one part; a part of another size than the usual runs in eager mode, as it would compile anew."
     net = self.compiled if self.compiled is not None and len(xb) == self.full else self.net
     try:
         with self.cast(): logits = net(xb)
-    except AlphaError as e: raise _error(self, t, xb) from e
+    except AlphaError as e: raise _error(self, True, t, xb) from e
     loss = F.cross_entropy(logits.float(), yb)
     weight = share_weight(len(yb), total, self.world.size)
     self.scaler.scale(loss if weight == 1 else loss * weight).backward()
@@ -213,7 +221,8 @@ def _backward(self: Trainer, t: int, xb: Tensor, yb: Tensor, total: int) -> Tens
 def _step(self: Trainer, t: int, xb: Tensor, yb: Tensor) -> None:
     "One optimizer step."
     if self.random: torch.manual_seed(seed_of(self.r.seed, self.done, t, self.world.rank))
-    parts, total = list(zip(xb.chunk(self.r.accumulate), yb.chunk(self.r.accumulate))), self.train.size(t)
+    n, total = min(self.r.accumulate, max(1, len(xb) // 2)), self.train.size(t)  # a part has at least 2 images, for batch norm
+    parts = list(zip(xb.tensor_split(n), yb.tensor_split(n)))
     bad = torch.zeros((), dtype=torch.bool, device=self.device)
     for i, (x, y) in enumerate(parts):
         alone = self.world.size > 1 and i + 1 < len(parts)  # gradients are exchanged once, with the last part
@@ -221,12 +230,16 @@ def _step(self: Trainer, t: int, xb: Tensor, yb: Tensor) -> None:
     _stop_if_bad(self, bad, t, xb)
     _update(self)
 
-# %% ../nbs/09_training.ipynb #27a842c2
+# %% ../nbs/09_training.ipynb #a849bc03
 def _update(self: Trainer) -> None:
-    "Let the gradients act, and note what pulled on each α."
+    "Let the gradients act, and note what pulled on each α; float16 may skip a step and scale the loss down."
     self.scaler.unscale_(self.optimizer)
-    if self.alphas: self.pull += torch.stack([torch.zeros_like(a) if a.grad is None else a.grad for a in self.alphas])
-    self.scaler.step(self.optimizer); self.scaler.update(); self.schedule.step(); self.optimizer.zero_grad(set_to_none=True)
+    pull = torch.stack([torch.zeros_like(a) if a.grad is None else a.grad for a in self.alphas]) if self.alphas else 0
+    scale = self.scaler.get_scale()
+    self.scaler.step(self.optimizer); self.scaler.update(); self.optimizer.zero_grad(set_to_none=True)
+    if self.scaler.get_scale() < scale: self.skipped += 1; return
+    self.pull += pull
+    self.schedule.step()
     if self.alphas: _floor(self)
 
 @torch.no_grad()
@@ -235,7 +248,7 @@ def _floor(self: Trainer) -> None:
     self.floored += torch.stack(self.alphas) < ALPHA_FLOOR
     torch._foreach_clamp_min_(self.alphas, ALPHA_FLOOR)
 
-# %% ../nbs/09_training.ipynb #34d95902
+# %% ../nbs/09_training.ipynb #536fb02f
 def alpha_rows(self: Trainer) -> list[dict]:
     "One row for each α: value, mean data gradient and λ·α of this epoch, steps in which it was put back to the floor."
     decay = next((g["weight_decay"] for g in self.optimizer.param_groups if g["name"] == "alpha"), 0.0)
@@ -261,6 +274,7 @@ def train_epoch(
 def _end_epoch(self: Trainer) -> dict:
     "Check, count, and the row of the epoch."
     _settle(self); _check_finite(self)
+    if self.skipped: self.say(f"epoch {self.done + 1}: {self.skipped} of {len(self.train)} steps overflowed float16 and were skipped")
     self.done, self.step = self.done + 1, 0
     for n, k in zip(self.names, self.floored.int().tolist()):
         if k: self.say(f"epoch {self.done}: α of {n} went below {ALPHA_FLOOR} in {k} of {len(self.train)} steps and was put back; lower alpha_lr or lambda_alpha")
@@ -271,19 +285,20 @@ def _check_finite(self: Trainer) -> None:
     bad = [n for n, p in self.model.named_parameters() if not p.isfinite().all()]
     if bad: raise NonFiniteError(f"not finite after epoch {self.done + 1}, step {len(self.train)}: {', '.join(bad[:4])}")
 
-# %% ../nbs/09_training.ipynb #c829c24c
+# %% ../nbs/09_training.ipynb #98dd71c6
 def get_state(self: Trainer) -> dict:
     "Tensors and plain values, from which `set_state` continues; sums are over all processes."
     _settle(self)
     sums = all_sum(torch.stack([self.loss, self.right, torch.tensor(float(self.seen), device=self.device)]))
-    return dict(done=self.done, step=self.step, spent=self.spent, lr=self.lr, mode=self.mode, sums=sums.clone(), pull=self.pull.clone(), floored=self.floored.clone(),
+    return dict(done=self.done, step=self.step, spent=self.spent, lr=self.lr, skipped=self.skipped, mode=self.mode, sums=sums.clone(), pull=self.pull.clone(), floored=self.floored.clone(),
                 model=self.model.state_dict(), optimizer=self.optimizer.state_dict(), schedule=self.schedule.state_dict(), scaler=self.scaler.state_dict())
 
 def set_state(self: Trainer, s: dict) -> None:
     "Continue from what `get_state` returned."
     self.model.load_state_dict(s["model"]); self.optimizer.load_state_dict(s["optimizer"]); self.schedule.load_state_dict(s["schedule"])
     if s["scaler"]: self.scaler.load_state_dict(s["scaler"])
-    self.done, self.step, self.spent, self.lr = s["done"], s["step"], s["spent"], s["lr"]
+    self.done, self.step, self.spent, self.lr, self.skipped = s["done"], s["step"], s["spent"], s["lr"], s["skipped"]
+    if from_main((self.done, self.step)) != (self.done, self.step): raise ValueError("the processes have different checkpoints; put the run's folder on a disk that all nodes share")
     mine = s["sums"].to(self.device) * self.world.main
     self.loss, self.right, self.seen = mine[0], mine[1], int(mine[2])
     self.pull, self.floored = s["pull"].to(self.device), s["floored"].to(self.device)
@@ -322,7 +337,7 @@ def _bar(epochs: int, trainer: Trainer) -> tuple[Optional[Any], Optional[Callabl
     bar = tqdm(total=len(trainer.train), initial=trainer.step, desc=f"epoch {trainer.done + 1}/{epochs}", leave=False)
     return bar, lambda t, n, loss, top1: (bar.update(1), bar.set_postfix(loss=f"{loss:.3f}", acc=f"{top1:.1%}", refresh=False))
 
-# %% ../nbs/09_training.ipynb #126fa546
+# %% ../nbs/09_training.ipynb #d28f4b7f
 Hook = Callable[[Fit, Trainer], None]
 
 def fit(
@@ -333,6 +348,7 @@ def fit(
     on_epoch: Optional[Hook] = None,  # called after each epoch
     say: Callable[[str], None] = print,  # one-line messages
     *,
+    on_start: Hook = lambda out, trainer: None,  # called before the first step
     save: Hook = lambda out, trainer: None,  # called after each epoch, every `save_minutes` and before a pause
     watch: Optional[Watch] = None,  # says when to pause
     state: Optional[dict] = None,  # {"trainer": get_state(…), "fit": vars(Fit)}: continue from there
@@ -342,11 +358,13 @@ def fit(
     trainer = Trainer(model, train, r, say, world, state and state["trainer"]["mode"])
     if state: set_state(trainer, state["trainer"])
     out = Fit(**{**state["fit"], "mode": trainer.mode, "paused": ""}) if state else Fit(mode=trainer.mode, alphas=alpha_rows(trainer))
+    on_start(out, trainer)
     while trainer.done < r.epochs and not out.paused:
         if _one_epoch(trainer, out, valid, lambda: _pause(out, trainer, watch, save)):
             say(line(out.history[-1], r.epochs))
             if on_epoch: on_epoch(out, trainer)
             save(out, trainer)
+    warm(model, False)
     return out
 
 # %% ../nbs/09_training.ipynb #d8acb61b
