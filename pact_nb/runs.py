@@ -307,7 +307,7 @@ def _say_continued(job: Job, state: Optional[dict], trainer: Trainer) -> None:
     told = job.told if then == trainer.mode else f"not to the bit: {then} then, {trainer.mode} now"
     job.say(f"{job.path.name}: continued after {trainer.done} epochs and {trainer.step} steps ({told})")
 
-# %% ../nbs/11_runs.ipynb #e74b02b6
+# %% ../nbs/11_runs.ipynb #7877b69a
 def run(
     r: Recipe,
     say: Callable[[str], None] = print,  # receives one-line messages
@@ -316,6 +316,7 @@ def run(
     "Carry out a recipe: check, load, train, test once, write the folder. `ValueError` for anything wrong, before training; `Interrupted` after a signal."
     start, root, world = time.perf_counter(), find_root(), find_world(r.world_size)
     device, watch = choose_device(r, world), watch or Watch(r.max_minutes, r.save_minutes)
+    if r.data_dir is not None and not Path(r.data_dir).is_dir(): raise FileNotFoundError(f"data_dir {r.data_dir}: no such folder")
     r = replace(r, **{n: str(Path(getattr(r, n)).resolve()) for n in ("data_dir", "init") if getattr(r, n) is not None})
     check_recipe(r, world, device); join(world, device)
     if world.main: find_folder(r, root)  # refuse before anything is loaded

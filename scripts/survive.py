@@ -67,9 +67,20 @@ def fingerprint(folder: Path) -> str:
     return h.hexdigest()
 
 
-def resumed(tmp: Path, steps: list[int], **extra) -> tuple[int, int]:
+VARIANTS = {
+    "adam": dict(optimizer="adam", lr=1e-3), "bfloat16": dict(amp="bfloat16"), "float16": dict(amp="float16"), "sawb": dict(w_quant="sawb", w_bits=2), "dorefa": dict(activation="dorefa"), "shortcut": dict(fp_shortcut=True),
+    "warm": dict(warmup_epochs=1), "parts": dict(accumulate=3), "cosine": dict(schedule="cosine", min_lr=0.01), "multistep": dict(schedule="multistep", milestones="1"), "preact": dict(model="resnet20_preact"), "last": dict(valid_fraction=0.0),
+}
+
+
+def variants(tmp: Path, names: list[str]) -> tuple[int, int]:
+    "The same for runs of other kinds, each killed in its second epoch."
+    return sum(resumed(tmp, [27], kind=n, **VARIANTS[n])[0] for n in names), len(names)
+
+
+def resumed(tmp: Path, steps: list[int], kind: str = "eager", **extra) -> tuple[int, int]:
     "How many of the runs killed after each of `steps` end, continued, as the run that was never stopped."
-    params, kind = {**SMALL, **extra}, extra.get("compile", "eager")
+    params = {**SMALL, **extra}
     child(train, {**params, "run_dir": str(tmp / f"{kind}-whole")})
     want, good = fingerprint(tmp / f"{kind}-whole"), 0
     for n in steps:
@@ -185,7 +196,8 @@ def main() -> int:
             "bad parameters refused before anything is trained": lambda: refused(words),
             "broken data sets refused with file and remedy": lambda: refused(bad_data(tmp)),
             "runs killed at a step boundary and continued, identical by hash": lambda: resumed(tmp, [1, 20, 27] if a.quick else list(range(1, 41))),
-            "the same, compiled": lambda: resumed(tmp, [23] if a.quick else [1, 19, 20, 33, 40], compile="on"),
+            "the same, compiled": lambda: resumed(tmp, [23] if a.quick else [1, 19, 20, 33, 40], kind="compiled", compile="on"),
+            "the same, with other optimizers, precisions, quantizers and schedules": lambda: variants(tmp, ["adam"] if a.quick else list(VARIANTS)),
             "kill -9 while saving: a whole checkpoint, none older than the last finished one": lambda: killed_while_saving(tmp, 8 if a.quick else 50),
             "truncations and flipped bits noticed, the checkpoint before used": lambda: damaged(tmp, 20),
             "writes that failed (file size limit), checkpoint intact, run ended as if nothing had been": lambda: full_disk(tmp, 1 if a.quick else 5),
