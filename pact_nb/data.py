@@ -6,7 +6,7 @@
 __all__ = ['CIFAR10', 'IMAGE_SUFFIXES', 'DATASETS', 'AUGMENTS', 'Split', 'Data', 'held_out', 'split_data', 'class_folders',
            'load_data', 'crop', 'flip', 'light', 'Batches']
 
-# %% ../nbs/07_data.ipynb #951668f9
+# %% ../nbs/07_data.ipynb #c71bcdd0
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Iterator, Optional
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from .core import seed_of
 
 # %% ../nbs/07_data.ipynb #16bee085
 @dataclass(frozen=True)
@@ -328,13 +329,12 @@ def light(x: Tensor, gen: torch.Generator) -> Tensor:
     mean = x.mean((2, 3), keepdim=True)
     return ((x - mean) * (u[1] + 0.5) + mean).clamp(0, 255)
 
-# %% ../nbs/07_data.ipynb #f35a4094
+# %% ../nbs/07_data.ipynb #a2222363
 AUGMENTS = ("none", "crop", "crop_flip", "tensorpack")
 
 def _generator(device, *numbers: int) -> torch.Generator:
     "A generator whose state depends on `numbers` alone."
-    digest = hashlib.sha256(repr(numbers).encode()).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "little"))
+    return torch.Generator(device).manual_seed(seed_of(*numbers))
 
 # %% ../nbs/07_data.ipynb #d651c937
 class _Steps:

@@ -203,7 +203,7 @@ def image_transform(
     cut = v2.RandomResizedCrop(size, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), antialias=True)
     return v2.Compose([cut, v2.ColorJitter(0.4, 0.4, 0.4), Lighting(0.1), v2.RandomHorizontalFlip()])
 
-# %% ../nbs/07b_images.ipynb #53e1eb51
+# %% ../nbs/07b_images.ipynb #46251b87
 class _Decoded(Dataset):
     "Items (epoch, i) → (uint8 [3, S, S], label), or the message of a damaged file."
     def __init__(self, split: ImageSplit, transform: v2.Compose, seed: int): self.split, self.transform, self.seed = split, transform, seed
@@ -223,8 +223,9 @@ def _collate(items: list, size: int):
     return torch.stack([x for x, _ in items]), torch.tensor([y for _, y in items])
 
 def _calm(worker: int) -> None:
-    "Let a worker outlive signals that are sent to the whole group: the main process saves first, then ends it."
-    for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, signal.SIG_IGN)
+    "A worker leaves quietly when the whole group is told to stop, so that the main process can save."
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 class _Keys:
     "The batches of one epoch, as lists of (epoch, i); set before each epoch."

@@ -7,7 +7,7 @@ __all__ = ['ALPHA_FLOOR', 'COMPILE_MACS', 'Hook', 'alphas', 'param_groups', 'mak
            'should_compile', 'try_compile', 'keep_freed_memory', 'line', 'Trainer', 'alpha_rows', 'train_epoch',
            'get_state', 'set_state', 'validate', 'Fit', 'fit']
 
-# %% ../nbs/09_training.ipynb #7b8eaf78
+# %% ../nbs/09_training.ipynb #24472be2
 import contextlib
 import copy
 import ctypes
@@ -17,7 +17,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Iterator, Optional
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -248,7 +248,7 @@ def _floor(self: Trainer) -> None:
     self.floored += torch.stack(self.alphas) < ALPHA_FLOOR
     torch._foreach_clamp_min_(self.alphas, ALPHA_FLOOR)
 
-# %% ../nbs/09_training.ipynb #536fb02f
+# %% ../nbs/09_training.ipynb #a48608af
 def alpha_rows(self: Trainer) -> list[dict]:
     "One row for each α: value, mean data gradient and λ·α of this epoch, steps in which it was put back to the floor."
     decay = next((g["weight_decay"] for g in self.optimizer.param_groups if g["name"] == "alpha"), 0.0)
@@ -263,13 +263,24 @@ def train_epoch(
     "Train the present epoch from where it is to its end."
     self.net.train(); warm(self.model, self.done < self.r.warmup_epochs)
     if self.step == 0: _reset(self)
-    for t, (xb, yb) in enumerate(self.train.epoch(self.done, self.step), self.step):
-        _step(self, t, xb, yb)
+    for t, batch in enumerate(_fetch(self.train.epoch(self.done, self.step), stop), self.step):
+        if batch is None: return None
+        _step(self, t, *batch)
         self.step = t + 1
         if on_step: on_step(t, self.seen, self.loss.item() / self.seen, self.right.item() / self.seen)
         if self.r.log_every and self.step % self.r.log_every == 0: self.say(f"epoch {self.done + 1}, step {self.step} of {len(self.train)}: loss {self.loss.item() / self.seen:.4f}  train {self.right.item() / self.seen:6.2%}")
         if stop(): return None
     return _end_epoch(self)
+
+def _fetch(batches: Iterator, stop: Callable[[], bool]) -> Iterator:
+    "The batches; None in the end if the workers that decode them went down with the signal that stops the run."
+    while True:
+        try: batch = next(batches)
+        except StopIteration: return
+        except RuntimeError:
+            if not stop(): raise
+            batch = None
+        yield batch
 
 def _end_epoch(self: Trainer) -> dict:
     "Check, count, and the row of the epoch."

@@ -1,4 +1,6 @@
 "`python -m pact_nb.runs` and the package without the notebook world."
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +27,22 @@ def test_runs_and_refuses(tmp_path):
     assert again.returncode == 2 and "already holds a run" in again.stderr
     bad = call("--abits", "3")
     assert bad.returncode == 2 and "did you mean a_bits?" in bad.stderr and "Traceback" not in bad.stderr
+
+
+def test_whole_group_told_to_stop(tmp_path):
+    "SIGTERM to the run and its decoding workers alike, as a batch system sends it: saved, and continued to the end."
+    sys.path.insert(0, str(ROOT / "scripts"))
+    from broken_data import folders
+    folders(tmp_path / "data")
+    words = ["--recipe", "imagenet_resnet18", "--data_dir", str(tmp_path / "data"), "--image_size", "32", "--width", "4", "--workers", "1", "--batch_size", "4", "--epochs", "12", "--valid_fraction", "0", "--run_dir", str(tmp_path / "run")]
+    p = subprocess.Popen([sys.executable, "-m", "pact_nb.runs", *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    for line in p.stdout:
+        if line.startswith("epoch"): break
+    os.killpg(p.pid, signal.SIGTERM)
+    _, said = p.communicate(timeout=120)
+    assert p.returncode == 130 and "paused by SIGTERM" in said and "Traceback" not in said, said[-1500:]
+    p = call(*words)
+    assert p.returncode == 0 and "continued after" in p.stdout, p.stderr[-1500:]
 
 
 def test_survives():
