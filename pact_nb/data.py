@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from .core import seed_of
 
-# %% ../nbs/07_data.ipynb #16bee085
+# %% ../nbs/07_data.ipynb #0248afa7
 @dataclass(frozen=True)
 class Split:
     "Images and labels of one split."
@@ -26,6 +26,7 @@ class Split:
     def to(self, device) -> "Split": return Split(self.x.to(device), self.y.to(device))
     def take(self, index: Tensor) -> "Split": return Split(self.x[index], self.y[index])
 
+# %% ../nbs/07_data.ipynb #9b026cbe
 @dataclass(frozen=True)
 class Data:
     "A data set in three splits, with the statistics of its training part."

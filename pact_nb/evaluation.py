@@ -70,7 +70,7 @@ def per_class(logits: Tensor, labels: Tensor, classes: list[str]) -> "pandas.Dat
         rows.append(dict(label=name, n=n, accuracy=right / n if n else math.nan, low=low, high=high, taken_for=taken))
     return pd.DataFrame(rows)
 
-# %% ../nbs/10_evaluation.ipynb #45d8de13
+# %% ../nbs/10_evaluation.ipynb #34bcd8f6
 def most_confused(matrix: "numpy.ndarray", classes: list[str], n: int = 20) -> "pandas.DataFrame":
     "The `n` largest counts off the diagonal: label, taken for, images."
     import pandas as pd
@@ -86,6 +86,7 @@ def _write(ax: Any, matrix: "numpy.ndarray", top: float) -> None:
         for j, v in enumerate(row):
             if v: ax.text(j + 0.5, i + 0.5, str(v), ha="center", va="center", fontsize=9 if len(matrix) <= 15 else 6, color="white" if i != j and v > 0.6 * top else "0.35" if i == j else "black")
 
+# %% ../nbs/10_evaluation.ipynb #c0a6d625
 def plot_confusion(matrix: "numpy.ndarray", classes: list[str]) -> "matplotlib.figure.Figure":
     "The matrix, mistakes coloured; above 30 classes the 20 most confused pairs as bars."
     import matplotlib.pyplot as plt

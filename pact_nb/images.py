@@ -203,7 +203,7 @@ def image_transform(
     cut = v2.RandomResizedCrop(size, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), antialias=True)
     return v2.Compose([cut, v2.ColorJitter(0.4, 0.4, 0.4), Lighting(0.1), v2.RandomHorizontalFlip()])
 
-# %% ../nbs/07b_images.ipynb #46251b87
+# %% ../nbs/07b_images.ipynb #b9bf0b99
 class _Decoded(Dataset):
     "Items (epoch, i) → (uint8 [3, S, S], label), or the message of a damaged file."
     def __init__(self, split: ImageSplit, transform: v2.Compose, seed: int): self.split, self.transform, self.seed = split, transform, seed
@@ -227,6 +227,7 @@ def _calm(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
+# %% ../nbs/07b_images.ipynb #5a987a64
 class _Keys:
     "The batches of one epoch, as lists of (epoch, i); set before each epoch."
     def __init__(self): self.epoch, self.parts = 0, []

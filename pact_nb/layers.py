@@ -21,11 +21,12 @@ from .error import best_alpha, percentile_alpha
 from .pact import PACT, FixedClip, SignedPACT, clip
 from .weights import WEIGHT_QUANTIZERS, WEIGHT_WARM
 
-# %% ../nbs/05_layers.ipynb #78a76e89
+# %% ../nbs/05_layers.ipynb #0240c4fb
 def _check_w_quant(name: str) -> str:
     if name not in WEIGHT_QUANTIZERS: raise ValueError(f"w_quant must be one of {', '.join(WEIGHT_QUANTIZERS)}; got {name!r}")
     return name
 
+# %% ../nbs/05_layers.ipynb #aa629f4e
 class QuantWeight:
     "Mixin: `quant_weight()` is the weight after the quantizer `w_quant` at `w_bits`, times `weight_scale` if it has one."
     warm = False  # True: the quantizer's transform without its rounding
@@ -193,7 +194,7 @@ def _check_rules(model: nn.Module, rules: dict, activation: str) -> None:
         if not on_w and not on_a: raise ValueError(f"bits_by: {p!r} matches nothing; names are {', '.join(weights + acts)}")
         if w != a and not (on_w and on_a) and (activation != "relu" or on_a): raise ValueError(f"bits_by: {p!r} matches no {'layer' if on_a else 'activation'}, so one of {w}/{a} has no use; activations are {', '.join(acts)}")
 
-# %% ../nbs/05_layers.ipynb #9dffac79
+# %% ../nbs/05_layers.ipynb #8d989b98
 def _free_name(gm: nn.Module, name: str) -> str:
     taken, i = dict(gm.named_modules(remove_duplicate=False)), 1
     while (new := name if i == 1 else f"{name}_{i}") in taken: i += 1
@@ -210,6 +211,7 @@ def _stays(act: object, fixed: bool) -> bool:
     "Whether an activation is already of the wanted kind; two-sided and inserted ones always are."
     return isinstance(act, PACT) and (isinstance(act, (SignedPACT, FixedClip) if fixed else SignedPACT) or getattr(act, "inserted", False) or not (fixed or isinstance(act, FixedClip)))
 
+# %% ../nbs/05_layers.ipynb #cc11c85c
 def _replace_activation(gm: fx.GraphModule, node: fx.Node, alpha: float, fixed: bool, used: set) -> None:
     "Let `node` call a PACT of its own, or DoReFa's fixed clip."
     name, old = _place(gm, node, used), gm.get_submodule(node.target) if node.op == "call_module" else node.target
@@ -291,7 +293,7 @@ def _shortcuts(gm: fx.GraphModule) -> list[tuple]:
     if not found: raise ValueError("fp_shortcut: this network has no residual sum, so no shortcut to keep in full precision; leave it False")
     return found
 
-# %% ../nbs/05_layers.ipynb #7e4def78
+# %% ../nbs/05_layers.ipynb #6a00e2ef
 def _clip_beside(gm: fx.GraphModule, act: fx.Node) -> fx.Node:
     "A node with the clipped, unrounded value of the PACT at `act`; one for all that ask."
     name = f"{act.target}_float"
@@ -311,6 +313,7 @@ def _float_shortcut(gm: fx.GraphModule, total: fx.Node, path: list[fx.Node], act
         old, new = n, copy
     if new is not side: total.replace_input_with(side, new)
 
+# %% ../nbs/05_layers.ipynb #7a6e92c2
 def _quantized_shortcuts(gm: fx.GraphModule) -> None:
     "Undo `_float_shortcut`: every reader of a clip reads its PACT again."
     mods = dict(gm.named_modules())

@@ -103,7 +103,7 @@ class PreactBottleneck(_Preact):
 
     def branch(self, a: Tensor) -> Tensor: return self.conv3(self.act2(self.bn2(self.conv2(self.act1(self.bn1(self.conv1(a)))))))
 
-# %% ../nbs/06_models.ipynb #b76d8994
+# %% ../nbs/06_models.ipynb #de4f4d31
 def _stage(block: Callable, c_in: int, c: int, n: int, stride: int, kind: str, **first) -> nn.Sequential:
     "`n` blocks; the first has the stride and whatever is in `first`."
     return nn.Sequential(block(c_in, c, stride, kind, **first), *[block(c * block.grow, c, 1, kind) for _ in range(n - 1)])
@@ -112,6 +112,7 @@ def _init_convs(model: nn.Module) -> None:
     for m in model.modules():
         if isinstance(m, nn.Conv2d): nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
 
+# %% ../nbs/06_models.ipynb #3ebbf483
 class CifarResNet(nn.Module):
     "ResNet for small images (He et al., 2015, section 4.2; pre-activation: tensorpack's): 6n+2 layers."
     def __init__(
@@ -182,7 +183,7 @@ class PreactResNet(nn.Module):
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.pool(x).flatten(1))
 
-# %% ../nbs/06_models.ipynb #9911258a
+# %% ../nbs/06_models.ipynb #77cb8a05
 def _even(c: float) -> int:
     "Scaled number of channels: a multiple of 2, for grouped convolutions."
     return max(2, 2 * round(c / 2))
@@ -192,6 +193,7 @@ def _cba(c_in: int, c: int, size: int, pad: int, groups: int = 1, pool: Optional
     norm = nn.BatchNorm2d(c, eps=1e-4)
     return nn.Sequential(nn.Conv2d(c_in, c, size, 1, pad, groups=groups, bias=False), norm, *([pool] if pool else []), nn.ReLU())
 
+# %% ../nbs/06_models.ipynb #3b20f9fc
 class SvhnConvNet(nn.Module):
     "Seven convolutions for 40×40 images (DoReFa's SVHN network, PACT's Fig. 3)."
     def __init__(

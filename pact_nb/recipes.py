@@ -121,7 +121,7 @@ def _hint(word: Any, known) -> str:
     close = starts or difflib.get_close_matches(str(word), list(known), 1, 0.5)
     return f"; did you mean {close[0]}?" if close else ""
 
-# %% ../nbs/08_recipes.ipynb #d24255f7
+# %% ../nbs/08_recipes.ipynb #ad1bd226
 def milestones_of(text: str) -> list[int]:
     "'60,120' → [60, 120]; `ValueError` unless whole, positive and rising."
     try: epochs = [int(p) for p in text.split(",") if p.strip()]
@@ -146,6 +146,7 @@ def _validate_data(r: Recipe) -> None:
     if r.image_size is not None and r.dataset not in ("folder", "imagenet"): raise ValueError(f"image_size is for datasets folder and imagenet only; got {r.image_size} with {r.dataset}")
     if r.augment == "tensorpack" and r.dataset not in ("svhn", "imagenet"): raise ValueError(f"augment tensorpack is written down for svhn and imagenet only; got {r.dataset}: choose none, crop or crop_flip")
 
+# %% ../nbs/08_recipes.ipynb #8c35e492
 def _validate_loop(r: Recipe) -> None:
     "Rules between the fields of the loop."
     if r.alpha_from == "init" and (r.init is None or r.activation != "pact"): raise ValueError(f"alpha_from init needs a run to start from (init) and activation pact; got init {r.init!r} and activation {r.activation}")

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['VOLATILE', 'find_root', 'notebook_recipe', 'run_name', 'differences', 'experiment', 'status_of', 'find_folder',
            'same_name', 'device_name', 'provenance', 'choose_device', 'build_model', 'batches', 'load_recipe_data',
-           'Run', 'check_recipe', 'start_from', 'environment', 'compare', 'Job', 'run', 'find_again', 'plot_curves',
-           'plot_alphas', 'collect', 'main', 'save_activations']
+           'Run', 'check_recipe', 'start_from', 'environment', 'compare', 'Job', 'run', 'plot_curves', 'plot_alphas',
+           'collect', 'main', 'save_activations']
 
 # %% ../nbs/11_runs.ipynb #b777aaea
 import argparse
@@ -55,7 +55,7 @@ def notebook_recipe(
     "The recipe from whatever names appeared since `before`; unknown ones are refused."
     return from_params({k: v for k, v in names.items() if k not in before and not k.startswith("_") and k != "before"})
 
-# %% ../nbs/11_runs.ipynb #e9e38aa5
+# %% ../nbs/11_runs.ipynb #1a253ccf
 def run_name(r: Recipe) -> str:
     "E.g. cifar10_resnet20_w4a4_s0; `_relu` and `_dorefa` mark other activations than PACT."
     return f"{r.recipe}_w{r.w_bits}a{r.a_bits}{'' if r.activation == 'pact' else '_' + r.activation}_s{r.seed}"
@@ -77,19 +77,20 @@ def experiment(x: "Run") -> str:
     r = {k: v for k, v in json.loads(_without_seed(x.recipe)).items() if k != "init"}
     return hashlib.sha256(json.dumps([r, x.summary.get("data_sha256"), x.summary.get("init_from")]).encode()).hexdigest()[:16]
 
+# %% ../nbs/11_runs.ipynb #f5faabe6
 def status_of(path: Path) -> str:
     "'none' (no run there), 'unfinished', or what summary.json says: 'finished', 'stopped', 'paused'."
     if not (path / "params.yaml").is_file(): return "none"
     try: return json.loads((path / "summary.json").read_text(encoding="utf8"))["status"]
     except (OSError, ValueError, KeyError): return "unfinished"
 
-# %% ../nbs/11_runs.ipynb #798f74a4
+# %% ../nbs/11_runs.ipynb #c151318d
 def find_folder(r: Recipe, root: Path) -> Path:
     "The folder to write to, not made yet: `run_dir`, else runs/<name>, numbered if taken; `ValueError` if what is there forbids it."
     if r.run_dir is not None: return _given_folder(r)
     base, taken = root / "runs" / run_name(r), same_name(r, root)
     for p in reversed(taken.values()):
-        if r.resume is not False and status_of(p) in ("unfinished", "paused") and _is_of(p, r) and _free(p): return p
+        if r.resume is not False and _continues(p, r) and _free(p): return p
     if r.resume: raise ValueError(f"resume: no unfinished run of this recipe at {os.path.relpath(base)}; leave resume out to start one")
     return base.with_name(f"{base.name}-{max(taken) + 1}") if taken else base
 
@@ -104,6 +105,11 @@ def _is_of(path: Path, r: Recipe) -> bool:
     try: return not differences(from_yaml(path / "params.yaml"), r)
     except (ValueError, TypeError, OSError): return False
 
+def _continues(path: Path, r: Recipe) -> bool:
+    "Whether the folder holds this very run, unfinished."
+    return status_of(path) in ("unfinished", "paused") and _is_of(path, r)
+
+# %% ../nbs/11_runs.ipynb #edf12e1d
 def _given_folder(r: Recipe) -> Path:
     path, status = Path(r.run_dir), status_of(Path(r.run_dir))
     if path.is_file(): raise ValueError(f"run_dir {path} is a file; name a folder")
@@ -161,7 +167,12 @@ def load_recipe_data(r: Recipe, root: Path) -> Data:
     "The data set of a recipe, on the CPU."
     return load_data(r.dataset, r.data_dir, r.valid_fraction, r.seed, r.image_size, root / "data", extra=r.extra, train_images=r.train_images)
 
-# %% ../nbs/11_runs.ipynb #fc2930bd
+# %% ../nbs/11_runs.ipynb #d7ada4bb
+def _room_for_scales(model: nn.Module, state: dict) -> None:
+    "Give `model` the buffers `weight_scale` if the state it is to load has them."
+    if any(n.endswith("weight_scale") for n in state): add_scales(model)
+
+# %% ../nbs/11_runs.ipynb #4d193cc6
 class Run:
     "A run's folder, read back: `recipe`, `summary`, `metrics()`, `alphas()`, `data()`, `model()`."
     def __init__(self, path: str | Path):
@@ -190,7 +201,7 @@ class Run:
         model = build_model(self.recipe, len(data.classes), data.channels)
         state = load_weights(self.path / f"{which}.pt" if which in ("best", "last") else Path(which))
         state = state["model"] if "model" in state else state["trainer"]["model"]
-        if any(n.endswith("weight_scale") for n in state): add_scales(model)
+        _room_for_scales(model, state)
         model.load_state_dict(state)
         return model.eval()
 
@@ -244,7 +255,7 @@ def compare(then: dict, now: dict, mode: str) -> str:
     if differ: return f"not to the bit: {', '.join(differ)}"
     return f"{mode}, as it never had stopped" if now["device"] == "cpu" else f"{mode}; a GPU's kernels do not promise the same bits"
 
-# %% ../nbs/11_runs.ipynb #b1df3b08
+# %% ../nbs/11_runs.ipynb #e6a424a9
 @dataclass
 class Job:
     "What the parts of a run share."
@@ -257,6 +268,7 @@ class Job:
     start: float
     resumed: int = 0  # how often the run was continued
     told: str = ""  # what a continued run can promise
+    init_from: Optional[str] = None  # `experiment` of the run it starts from
 
 def _rows_csv(rows: list[dict]) -> str:
     if not rows: return ""
@@ -265,6 +277,7 @@ def _rows_csv(rows: list[dict]) -> str:
     writer.writeheader(); writer.writerows(rows)
     return out.getvalue()
 
+# %% ../nbs/11_runs.ipynb #a2d222b9
 def _write_progress(job: Job, out: Fit) -> None:
     "Metrics, α and the best weights, after each epoch; rank 0 alone writes."
     if not job.world.main: return
@@ -277,20 +290,21 @@ def _save(job: Job, data: Data, out: Fit, trainer: Trainer) -> None:
     state = dict(trainer=get_state(trainer), fit={k: v for k, v in vars(out).items() if k not in ("paused", "mode")}, environment=environment(job.r, job.device, job.world), data=data.sha256, resumed=job.resumed)
     if job.world.main: save_weights(job.path / "last.pt", state, keep=True)
 
-# %% ../nbs/11_runs.ipynb #c4138a2c
+# %% ../nbs/11_runs.ipynb #b95f31bd
 def _write_summary(job: Job, data: Data, **what: Any) -> None:
     if job.world.main: write_atomic(job.path / "summary.json", json.dumps(dict(**what, resumed=job.resumed, seconds=time.perf_counter() - job.start, **provenance(job.root, job.device, data), processes=job.world.size, recipe=asdict(job.r)), indent=1))
 
 def _prepare(job: Job, data: Data) -> tuple[nn.Module, Optional[dict]]:
     "The network at its start, or as the checkpoint has it, which is returned too."
     r, model = job.r, build_model(job.r, len(data.classes), data.channels)
-    if r.init is not None: start_from(model, r, Run(r.init))
     for rest in job.path.glob(".*.tmp") if job.world.main else (): rest.unlink()  # of a process that was killed while it wrote
     state = load_last(job.path / "last.pt", job.say) if status_of(job.path) != "none" else None
     if state is not None:
         if state["data"] != data.sha256: raise ValueError(f"{job.path}: the data are not those of the unfinished run (another SHA-256); give the same data_dir, or another run_dir")
         job.resumed, job.told = state["resumed"] + 1, compare(state["environment"], environment(r, job.device, job.world), state["trainer"]["mode"])
+        _room_for_scales(model, state["trainer"]["model"])
         return model.to(job.device), state
+    if r.init is not None: start_from(model, r, Run(r.init))
     if r.alpha_from not in ("fixed", "init") and alphas(model): _calibrate(model.to(job.device), r, data)
     return model.to(job.device), None
 
@@ -300,6 +314,7 @@ def _calibrate(model: nn.Module, r: Recipe, data: Data) -> None:
     else: xb = next(iter(Batches(data.train, 512, data.mean, data.std, shuffle=True, seed=r.seed)))[0]
     calibrate(model.train(), xb.to(next(model.parameters()).device), r.alpha_from)
 
+# %% ../nbs/11_runs.ipynb #d6a4f63b
 def _say_continued(job: Job, state: Optional[dict], trainer: Trainer) -> None:
     "Where a continued run goes on, and what it promises, now that it is known whether it is compiled."
     if state is None: return
@@ -307,7 +322,7 @@ def _say_continued(job: Job, state: Optional[dict], trainer: Trainer) -> None:
     told = job.told if then == trainer.mode else f"not to the bit: {then} then, {trainer.mode} now"
     job.say(f"{job.path.name}: continued after {trainer.done} epochs and {trainer.step} steps ({told})")
 
-# %% ../nbs/11_runs.ipynb #7877b69a
+# %% ../nbs/11_runs.ipynb #9806ad04
 def run(
     r: Recipe,
     say: Callable[[str], None] = print,  # receives one-line messages
@@ -322,12 +337,13 @@ def run(
     if world.main: find_folder(r, root)  # refuse before anything is loaded
     data = _load_in_turn(r, root, world)
     path, lock = _claim(r, root) if world.main else (None, open(os.devnull))
-    job = Job(r, from_main(path), root, device, world, say if world.main else lambda s: None, start)
+    job = Job(r, from_main(path), root, device, world, say if world.main else lambda s: None, start, init_from=r.init and experiment(Run(r.init)))
     try:
         with lock: return _train(job, data, watch)
     finally:
         if world.main: _leave_nothing(job.path)
 
+# %% ../nbs/11_runs.ipynb #6ce8b8ff
 def _load_in_turn(r: Recipe, root: Path, world: World) -> Data:
     "Rank 0 first, as it may have to download."
     data = load_recipe_data(r, root) if world.main else None
@@ -343,20 +359,17 @@ def _claim(r: Recipe, root: Path) -> tuple[Path, Any]:
         except ValueError:
             if r.run_dir is not None: raise
             continue
-        if find_again(r, root, path): return path, lock
+        if status_of(path) == "none" or _continues(path, r): return path, lock  # still so, now that it is locked
         lock.close()
-
-def find_again(r: Recipe, root: Path, path: Path) -> bool:
-    "Whether the folder, now locked, is still free or holds this very run unfinished."
-    return status_of(path) == "none" or (status_of(path) in ("unfinished", "paused") and _is_of(path, r))
 
 def _leave_nothing(path: Path) -> None:
     "Remove a folder in which no run has begun."
     if (path / "params.yaml").exists(): return
-    for f in (path / ".lock",): f.unlink(missing_ok=True)
+    (path / ".lock").unlink(missing_ok=True)
     try: path.rmdir()
     except OSError: pass  # the user's own files are in it
 
+# %% ../nbs/11_runs.ipynb #b831bcbf
 def _train(job: Job, data: Data, watch: Watch) -> "Run":
     r, (model, state) = job.r, _prepare(job, data)
     data = data.to(job.device)
@@ -372,7 +385,7 @@ def _train(job: Job, data: Data, watch: Watch) -> "Run":
     if job.world.main: _finish(job, model, data, out)
     return Run(job.path)
 
-# %% ../nbs/11_runs.ipynb #4f2928f7
+# %% ../nbs/11_runs.ipynb #66c23928
 def _kept(job: Job) -> str:
     "In words: which checkpoint there is."
     try: t = load_last(job.path / "last.pt", lambda s: None)["trainer"]
@@ -394,7 +407,7 @@ def _finish(job: Job, model: nn.Module, data: Data, out: Fit) -> None:
     if job.resumed: save_weights(job.path / "best.pt", dict(epoch=out.best_epoch, model=out.best_state))  # an epoch done twice may have left another
     _write_summary(job, data, status="finished", name=job.path.name, test_top1=top1, test_top5=topk(logits, labels, 5) if logits.shape[1] > 5 else None, test_n=len(labels), test_interval=wilson(top1, len(labels)),
                    valid_top1=best["valid_top1"], valid_n=len(data.valid), train_top1=best["train_top1"], best_epoch=out.best_epoch, chosen_by="validation" if len(data.valid) else "last epoch", mode=out.mode,
-                   parameters=sum(p.numel() for p in model.parameters()), init_from=job.r.init and experiment(Run(job.r.init)), alphas={n: a.item() for n, a in alphas(model).items()}, train_seconds=sum(h["seconds"] for h in out.history))
+                   parameters=sum(p.numel() for p in model.parameters()), init_from=job.init_from, alphas={n: a.item() for n, a in alphas(model).items()}, train_seconds=sum(h["seconds"] for h in out.history))
 
 # %% ../nbs/11_runs.ipynb #00af7f5c
 def plot_curves(run: Run) -> "matplotlib.figure.Figure":
@@ -469,7 +482,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--collect", nargs="+", metavar="RUN", help="train nothing: print mean and spread of these run folders as JSON")
     return p
 
-# %% ../nbs/11_runs.ipynb #954d371a
+# %% ../nbs/11_runs.ipynb #dee14373
 def main(argv: Optional[list[str]] = None) -> int:
     "Entry of `python -m pact_nb.runs`; returns the exit code: 0 done or paused, 1 stopped, 2 wrong parameters, 130 interrupted."
     args, rest = _parser().parse_known_args(argv)
@@ -490,6 +503,7 @@ def main(argv: Optional[list[str]] = None) -> int:
     except KeyboardInterrupt: print("interrupted; if the run had begun, the same command continues it from its last checkpoint", file=sys.stderr); return 130
     finally: leave()
 
+# %% ../nbs/11_runs.ipynb #68275d5e
 def _run_seeds(r: Recipe, n: int) -> int:
     "Seeds 0 … n-1 under one time limit; finished ones are not run again, one that stops does not stop the others."
     watch, code = Watch(r.max_minutes, r.save_minutes), 0

@@ -49,7 +49,7 @@ def strict(
         if not _fits(v, allowed[k]): raise (ValueError if isinstance(allowed[k], tuple) else TypeError)(says + (_hint(v, allowed[k]) if isinstance(allowed[k], tuple) else ""))
     return given
 
-# %% ../nbs/11b_sweeps.ipynb #b68c7f38
+# %% ../nbs/11b_sweeps.ipynb #7ec59ea0
 def parse_bits(text: str, what: str = "a_bits") -> list[int]:
     "'2,3,32' → [2, 3, 32]; `ValueError` for anything but bit-widths, each once."
     try: bits = [int(p) for p in text.split(",")]
@@ -64,6 +64,7 @@ def _value(text: str, kind: type) -> Any:
     try: return kind(text)
     except ValueError: return text
 
+# %% ../nbs/11b_sweeps.ipynb #ebe83088
 def parse_params(text: str) -> dict[str, Any]:
     "'lr=0.05, milestones=60,120' → a dict in the types of the recipe's fields; `ValueError` for an unknown name."
     hints, words = get_type_hints(Recipe), {}
@@ -129,7 +130,7 @@ def run_notebook(
     except Exception as e: return f"{type(e).__name__}: {e}"  # a kernel that dies, a full disk: this job's failure, not the sweep's
     return None
 
-# %% ../nbs/11b_sweeps.ipynb #b961b617
+# %% ../nbs/11b_sweeps.ipynb #290cd112
 EXECUTORS = ("process", "thread", "dask")
 
 def _environment(values: dict[str, str]) -> None: os.environ.update(values)
@@ -148,6 +149,7 @@ def _dask(workers: int, env: dict[str, str]) -> Iterator[Executor]:
         client.run(_environment, env)
         yield client.get_executor(pure=False, retries=0)
 
+# %% ../nbs/11b_sweeps.ipynb #564d61bd
 @contextmanager
 def make_executor(
     kind: str = "process",  # process, thread (tests), dask
@@ -281,7 +283,7 @@ def find_runs(
         found[key] = x
     return list(found.values()), rest
 
-# %% ../nbs/11b_sweeps.ipynb #2ebae54e
+# %% ../nbs/11b_sweeps.ipynb #0ebead76
 def _float(r: dict) -> bool: return r["activation"] == "relu" and {r["w_bits"], r["first_bits"], r["last_bits"]} == {32} and not r["bits_by"]
 
 def _line(row: dict) -> tuple:
@@ -305,6 +307,7 @@ def _colors(lines: Any, palette: list) -> dict:
     spare = [palette[i] for i in (2, 3, 4, 5, 6, 8, 9)] * len(lines)
     return {line: "0.4" if "relu" in line[0] else first.pop(line[0], None) or spare.pop(0) for line in sorted(lines, key=lambda l: (l[2], l[1] != "weights alike"))}
 
+# %% ../nbs/11b_sweeps.ipynb #17eb9265
 def plot_bits(
     rows: list[dict],  # from `collect`, all of one recipe name
 ) -> "matplotlib.figure.Figure":

@@ -248,7 +248,7 @@ def _floor(self: Trainer) -> None:
     self.floored += torch.stack(self.alphas) < ALPHA_FLOOR
     torch._foreach_clamp_min_(self.alphas, ALPHA_FLOOR)
 
-# %% ../nbs/09_training.ipynb #a48608af
+# %% ../nbs/09_training.ipynb #b6b22eb0
 def alpha_rows(self: Trainer) -> list[dict]:
     "One row for each α: value, mean data gradient and λ·α of this epoch, steps in which it was put back to the floor."
     decay = next((g["weight_decay"] for g in self.optimizer.param_groups if g["name"] == "alpha"), 0.0)
@@ -272,6 +272,7 @@ def train_epoch(
         if stop(): return None
     return _end_epoch(self)
 
+# %% ../nbs/09_training.ipynb #75d5c28e
 def _fetch(batches: Iterator, stop: Callable[[], bool]) -> Iterator:
     "The batches; None in the end if the workers that decode them went down with the signal that stops the run."
     while True:
@@ -348,9 +349,10 @@ def _bar(epochs: int, trainer: Trainer) -> tuple[Optional[Any], Optional[Callabl
     bar = tqdm(total=len(trainer.train), initial=trainer.step, desc=f"epoch {trainer.done + 1}/{epochs}", leave=False)
     return bar, lambda t, n, loss, top1: (bar.update(1), bar.set_postfix(loss=f"{loss:.3f}", acc=f"{top1:.1%}", refresh=False))
 
-# %% ../nbs/09_training.ipynb #d28f4b7f
+# %% ../nbs/09_training.ipynb #46b5a337
 Hook = Callable[[Fit, Trainer], None]
 
+# %% ../nbs/09_training.ipynb #190825da
 def fit(
     model: nn.Module,  # trained in place
     train: Any,  # `data.Batches`, shuffled
@@ -378,7 +380,7 @@ def fit(
     warm(model, False)
     return out
 
-# %% ../nbs/09_training.ipynb #d8acb61b
+# %% ../nbs/09_training.ipynb #152574ae
 def _one_epoch(trainer: Trainer, out: Fit, valid: Any, stop: Callable[[], bool]) -> bool:
     "Train and validate one epoch and note it in `out`; False if it was paused on the way."
     start, before, (bar, on_step) = time.perf_counter(), trainer.spent if trainer.step else 0.0, _bar(trainer.r.epochs, trainer)
@@ -402,6 +404,7 @@ def _pause(out: Fit, trainer: Trainer, watch: Optional[Watch], save: Hook) -> bo
     if stop or due: save(out, trainer)
     return stop
 
+# %% ../nbs/09_training.ipynb #a5321395
 def _better(row: dict, out: Fit) -> bool:
     "Whether this epoch is to be kept: the best so far on validation, or simply the last; never one of the warm-up."
     if row["warmup"]: return False
