@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from .layers import calibrate, quantize
 from .models import create_model
 from .runs import device_name, find_root
-from .training import keep_freed_memory, try_compile
+from .speed import keep_freed_memory, try_compile
 
 # %% ../nbs/bench.ipynb #c6b742ba
 def make_step(net: Callable, model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], None]:

@@ -60,7 +60,7 @@ def run_name(r: Recipe) -> str:
     "E.g. cifar10_resnet20_w4a4_s0; `_relu` and `_dorefa` mark other activations than PACT."
     return f"{r.recipe}_w{r.w_bits}a{r.a_bits}{'' if r.activation == 'pact' else '_' + r.activation}_s{r.seed}"
 
-VOLATILE = (*NOT_KEPT, "data_dir", "device", "compile", "workers", "world_size", "save_minutes", "log_every")  # files are compared by hash; the others are told of when they differ
+VOLATILE = (*NOT_KEPT, "data_dir", "device", "compile", "fused", "workers", "world_size", "save_minutes", "log_every")  # files are compared by hash; the others are told of when they differ
 
 def differences(a: Recipe, b: Recipe) -> list[str]:
     "Fields in which two recipes ask for different experiments, in words."
@@ -211,6 +211,7 @@ def check_recipe(r: Recipe, world: World, device: torch.device) -> None:
     with torch.device("meta"): build_model(r, 10, 3)
     if r.sync_bn and (device.type != "cuda" or world.size == 1): raise ValueError(f"sync_bn needs cuda and several processes (torchrun); here: {device.type}, {world.size} process{'es' if world.size > 1 else ''}")
     if r.batch_size < 2 * world.size * r.accumulate: raise ValueError(f"batch_size {r.batch_size} leaves fewer than 2 images for each of {world.size} processes × {r.accumulate} parts; at least {2 * world.size * r.accumulate}")
+    if r.fused == "on" and (device.type != "cpu" or world.size > 1 or r.amp != "off"): raise ValueError(f"fused on needs one process on a CPU and amp off; here: {device.type}, {world.size} process{'es' if world.size > 1 else ''}, amp {r.amp}. Use auto")
     if r.init is not None: _check_init(r)
 
 def _check_init(r: Recipe) -> None:

@@ -130,7 +130,17 @@ def test_save_minutes(tmp_path, monkeypatch):
     assert (outcome(tmp_path, "seldom"), count.count("last.pt"))[1] < often
 
 
-TESTED = {*TRAINED, "recipe", "dataset", "data_dir", "image_size", "workers", "extra", "init", "device", "compile", "world_size", "sync_bn", "log_every", "max_minutes", "resume", "run_dir", "save_minutes"}
+def test_fused(plain, tmp_path):
+    "On: the operators run where a compiler is there. Off and auto: a run this small does without."
+    from pact_nb.fused import load_fused
+    on = outcome(tmp_path, "on", fused="on")
+    assert on["summary"]["mode"] == ("fused" if not load_fused() else f"eager ({load_fused()})")
+    assert plain["summary"]["mode"] == "eager"
+    assert (on["weights"] != plain["weights"]) == (not load_fused())  # another order of sums
+    with pytest.raises(ValueError, match="amp off"): run(from_params(dict(fused="on", amp="bfloat16", device="cpu")))
+
+
+TESTED = {*TRAINED, "fused", "recipe", "dataset", "data_dir", "image_size", "workers", "extra", "init", "device", "compile", "world_size", "sync_bn", "log_every", "max_minutes", "resume", "run_dir", "save_minutes"}
 
 
 def test_none_forgotten(): assert TESTED == {f.name for f in fields(Recipe)}

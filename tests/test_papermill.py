@@ -110,6 +110,16 @@ def test_compiled(tmp_path):
     assert summary(tmp_path / "run")["mode"] == "compiled"
 
 
+def test_fused(tmp_path):
+    "Paused under the fused operators, continued under them."
+    words = ["-p", "fused", "on", "-p", "width", "4", "-p", "epochs", "2", "-p", "run_dir", str(tmp_path / "run")]
+    code, out, _ = papermill(tmp_path, *words, "-p", "max_minutes", "0.0001")
+    assert code == 0 and summary(tmp_path / "run")["status"] == "paused", out[-1500:]
+    code, out, _ = papermill(tmp_path, *words)
+    assert code == 0 and summary(tmp_path / "run")["mode"] == "fused", out[-1500:]
+    assert "as it never had stopped" in text_of(tmp_path / "out.ipynb")
+
+
 def test_help_lists_every_parameter():
     from dataclasses import fields
     from pact_nb.recipes import Recipe
