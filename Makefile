@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: train test readme digits digits-sweep survive activations picture clean
+.PHONY: train test readme digits digits-sweep survive activations picture bench clean
 
 train: $(STAMP)
 	$(BIN)/papermill nbs/train.ipynb runs/train-a2.ipynb -p a_bits 2
@@ -17,6 +17,7 @@ $(STAMP): settings.ini setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev,hf]'
+	$(BIN)/python -c "from pact_nb.fused import load_fused; why = load_fused(); print('fused operators: ' + (why or 'built'))"
 	touch $@
 
 readme: $(STAMP)  ## README.md from nbs/index.ipynb
@@ -36,6 +37,9 @@ activations: $(STAMP)  ## data/activations.npz, read by 02_error: what a trained
 	rm -rf runs/activations
 	$(BIN)/python -m pact_nb.runs --w_bits 32 --a_bits 32 --activation relu --run_dir runs/activations
 	$(BIN)/python -c "from pact_nb.runs import Run, save_activations; save_activations(Run('runs/activations'), 'data/activations.npz')"
+
+bench: $(STAMP)  ## what a training step costs, into results/bench-cpu.json; about twenty minutes, on an idle machine
+	$(BIN)/python -m pact_nb.bench --bits 2,4 --ablations --scaling batch,bits --json results/bench-cpu.json
 
 clean:
 	rm -rf $(VENV) build *.egg-info

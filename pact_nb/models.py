@@ -110,7 +110,7 @@ def _stage(block: Callable, c_in: int, c: int, n: int, stride: int, kind: str, *
 
 def _init_convs(model: nn.Module) -> None:
     for m in model.modules():
-        if isinstance(m, nn.Conv2d): nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
+        if isinstance(m, nn.Conv2d) and not m.weight.is_meta: nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
 
 # %% ../nbs/06_models.ipynb #3ebbf483
 class CifarResNet(nn.Module):

@@ -31,9 +31,10 @@ from .data import Batches, Data, load_data
 from .evaluation import predict, record, topk, wilson
 from .images import ImageBatches
 from .layers import QuantWeight, calibrate, quantize
-from .models import create_model
+from .models import count_macs, create_model
 from .parallel import World, find_world, from_main, join, leave
 from .recipes import NOT_KEPT, Recipe, from_params, from_yaml, to_yaml
+from .speed import choose_threads, threads_kept
 from .stages import add_scales, keep_scale
 from .training import Fit, NonFiniteError, Trainer, alphas, fit, get_state
 
@@ -136,10 +137,10 @@ def device_name(device: torch.device) -> str:
 
 def provenance(root: Path, device: torch.device, data: Data) -> dict:
     "Commit, versions, device, threads, data hash, time: what a result must say of itself."
-    import torchvision
+    from importlib.metadata import version
     status = _git(root, "status", "--porcelain")
     return dict(commit=_git(root, "rev-parse", "HEAD"), dirty=None if status is None else bool(status), pact_nb=pact_nb.__version__, python=platform.python_version(),
-                torch=torch.__version__, torchvision=torchvision.__version__, device=device.type, device_name=device_name(device), threads=torch.get_num_threads(),
+                torch=torch.__version__, torchvision=version("torchvision"), device=device.type, device_name=device_name(device), threads=torch.get_num_threads(),
                 data_sha256=data.sha256, finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 
 # %% ../nbs/11_runs.ipynb #095d6924
@@ -305,6 +306,7 @@ def _prepare(job: Job, data: Data) -> tuple[nn.Module, Optional[dict]]:
         job.resumed, job.told = state["resumed"] + 1, compare(state["environment"], environment(r, job.device, job.world), state["trainer"]["mode"])
         _room_for_scales(model, state["trainer"]["model"])
         return model.to(job.device), state
+    _few_threads(model, job, data)
     if r.init is not None: start_from(model, r, Run(r.init))
     if r.alpha_from not in ("fixed", "init") and alphas(model): _calibrate(model.to(job.device), r, data)
     return model.to(job.device), None
@@ -372,8 +374,15 @@ def _leave_nothing(path: Path) -> None:
 
 # %% ../nbs/11_runs.ipynb #b831bcbf
 def _train(job: Job, data: Data, watch: Watch) -> "Run":
-    r, (model, state) = job.r, _prepare(job, data)
-    data = data.to(job.device)
+    with threads_kept():
+        return _train_from(job, data, watch, *_prepare(job, data))
+
+def _few_threads(model: nn.Module, job: Job, data: Data) -> None:
+    "As many threads as a step has work for."
+    if job.device.type == "cpu" and data.name != "imagenet": torch.set_num_threads(choose_threads(3 * count_macs(model, torch.zeros(1, *data.train.x.shape[1:])) * job.r.batch_size))
+
+def _train_from(job: Job, data: Data, watch: Watch, model: nn.Module, state: Optional[dict]) -> "Run":
+    r, data = job.r, data.to(job.device)
     train, valid = batches(data.train, r, data, True, job.world), batches(data.valid, r, data, False, job.world) if len(data.valid) else None
     if job.world.main and state is None: write_atomic(job.path / "params.yaml", to_yaml(r))
     job.say(f"{job.path.name}: {len(data.train)} training, {len(data.valid)} validation, {len(data.test)} test images; {job.device.type}, {torch.get_num_threads()} threads" + (f", {job.world.size} processes" if job.world.size > 1 else ""))

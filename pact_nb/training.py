@@ -175,7 +175,7 @@ def _shared(model: nn.Module, world: World, r: Recipe) -> nn.Module:
     if r.sync_bn: nn.SyncBatchNorm.convert_sync_batchnorm(model)
     return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
 
-# %% ../nbs/09_training.ipynb #55d1a2a2
+# %% ../nbs/09_training.ipynb #837b3dd0
 def _counters(self: Trainer) -> None:
     "Sums of an epoch, and the flag of a step that went wrong."
     zeros = lambda *n, **kw: torch.zeros(*n, device=self.device, **kw)
@@ -194,7 +194,7 @@ def _reset(self: Trainer) -> None:
 def _flag(self: Trainer, bad: Tensor, at: Tensor | int) -> None:
     "Note a non-finite loss at step `at`, in whatever process; with `lag` the optimizer skips this step and all that follow."
     anywhere = all_sum(bad.float()).clamp(max=1)  # all processes stop together
-    self.bad_at.copy_(torch.where(self.bad == 0, torch.as_tensor(at, device=self.device), self.bad_at))
+    self.bad_at.copy_(torch.where(self.bad == 0, at, self.bad_at))
     self.mine.copy_(torch.where(self.bad == 0, bad.float(), self.mine)); self.bad.copy_(torch.maximum(self.bad, anywhere))
     if self.lag: self.optimizer.found_inf = self.bad  # the fused optimizer skips a step flagged so
 
