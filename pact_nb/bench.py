@@ -116,7 +116,7 @@ def build(name: str, v: Variant, x: Tensor) -> nn.Module:
     elif v.what != "float": net = OTHERS[v.what](net, v.bits)
     return net
 
-# %% ../nbs/bench.ipynb #30c258b1
+# %% ../nbs/bench.ipynb #7c2cc4b6
 @dataclass
 class Ready:
     "A variant, built: its step, what backward keeps, and seconds it took to compile with nothing cached."
@@ -125,8 +125,8 @@ class Ready:
     compile_s: Optional[float] = None
     moved: Optional[int] = None  # bytes its kernels read and write, as the compiler counts them
 
-def make_ready(v: Variant, name: str, x: Tensor, y: Tensor) -> Ready:
-    "Build a variant; `RuntimeError` where an engine is not to be had."
+def make_ready(v: Variant, name: str, x: Tensor, y: Tensor, cold: bool = True) -> Ready:
+    "Build a variant, compiled without its cache if `cold`; `RuntimeError` where an engine is not to be had."
     model = build(name, v, x.cpu()).to(x.device)
     net, seconds, moved = model, None, None
     if "fused" in v.engine:
@@ -134,19 +134,19 @@ def make_ready(v: Variant, name: str, x: Tensor, y: Tensor) -> Ready:
         net, n = fuse(model)
         if not n: raise RuntimeError("nothing in this network is fused")
     if "fused" in v.engine or v.layout == "nhwc": model.to(memory_format=torch.channels_last); x = x.contiguous(memory_format=torch.channels_last)
-    if "compiled" in v.engine: net, seconds, moved = _compile(net, x, v.amp)
+    if "compiled" in v.engine: net, seconds, moved = _compile(net, x, v.amp, cold)
     step = make_step(net, model, x, y, v.amp)
     step()
     return Ready(step, saved_bytes(net, model, x, y, v.amp), seconds, moved)
 
-def _compile(net: nn.Module, x: Tensor, amp: str) -> tuple[Callable, float, int]:
-    "(compiled network, seconds, bytes moved) of a first forward and backward, caches off."
+def _compile(net: nn.Module, x: Tensor, amp: str, cold: bool) -> tuple[Callable, Optional[float], Optional[int]]:
+    "(compiled network, seconds, bytes moved) after a first forward and backward; the numbers only of a cold one."
     from torch._inductor import config, metrics
     torch._dynamo.reset(); metrics.reset()
     compiled, start = torch.compile(net, dynamic=False), time.perf_counter()
-    with config.patch(force_disable_caches=True), _cast(amp, x): compiled(x).float().logsumexp(1).sum().backward()
+    with config.patch(force_disable_caches=True) if cold else contextlib.nullcontext(), _cast(amp, x): compiled(x).float().logsumexp(1).sum().backward()
     net.zero_grad(set_to_none=True)
-    return compiled, time.perf_counter() - start, metrics.num_bytes_accessed
+    return compiled, *((time.perf_counter() - start, metrics.num_bytes_accessed) if cold else (None, None))
 
 # %% ../nbs/bench.ipynb #1e3f80c9
 def _sync(x: Tensor) -> None:
@@ -165,7 +165,7 @@ def quartiles(v: list[float]) -> tuple[float, float, float]:
     "First quartile, median and third quartile."
     return tuple(statistics.quantiles(v, n=4)) if len(v) > 1 else (v[0],) * 3
 
-# %% ../nbs/bench.ipynb #e9ebeb87
+# %% ../nbs/bench.ipynb #387f465f
 def measure(
     variants: list[Variant],  # the float ones among them are what others are divided by
     model: str = "resnet20",
@@ -174,6 +174,7 @@ def measure(
     rounds: int = 24,
     device: str = "cpu",
     say: Callable[[str], None] = print,
+    cold: bool = True,  # compile without the cache, and time it
 ) -> list[dict]:  # one row a variant: step time, ratios (median, quartiles) to float compiled and to float by the same engine, bytes kept
     "Compare training steps in one run; a variant whose library or engine is missing is left out, and told."
     if device == "cpu": keep_freed_memory()
@@ -181,7 +182,7 @@ def measure(
     x, y = torch.randn(batch_size, 3, image_size, image_size, generator=gen).to(device), torch.randint(0, 10, (batch_size,), generator=gen).to(device)
     ready = {}
     for v in dict.fromkeys(variants):
-        try: ready[v] = make_ready(v, model, x, y)
+        try: ready[v] = make_ready(v, model, x, y, cold)
         except (ImportError, RuntimeError) as e: say(f"left out: {v.name} ({str(e).splitlines()[0]})"); continue
         say(f"ready: {v.name}" + (f", compiled in {ready[v].compile_s:.0f} s" if ready[v].compile_s else ""))
     times = time_rounds({v.name: r.step for v, r in ready.items()}, x, rounds)
@@ -410,7 +411,7 @@ def ablations(model: str = "resnet20", batch_size: int = 128, image_size: int = 
         add(what, *_processes(how, *size, turns), kept, turns)
     return rows
 
-# %% ../nbs/bench.ipynb #6c877474
+# %% ../nbs/bench.ipynb #6662b1a6
 def all_variants(quick: bool, bits: tuple, device: str) -> list[Variant]:
     "What `python -m pact_nb.bench` measures."
     engines = ["eager", "compiled"] + (["fused", "fused compiled"] if device == "cpu" else [])
@@ -424,7 +425,7 @@ def _options() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m pact_nb.bench", allow_abbrev=False, description="What a training step costs, as a ratio to float in the same run.")
     for name, kind, default in (("model", str, "resnet20"), ("batch_size", int, 128), ("image_size", int, 32), ("rounds", int, None), ("device", str, "cpu")): p.add_argument(f"--{name}", type=kind, default=default)
     p.add_argument("--bits", help="bit-widths, separated by commas [1,2,4,8; 4 with --quick]")
-    p.add_argument("--quick", action="store_true", help="4 bits and the usual memory format only")
+    p.add_argument("--quick", action="store_true", help="4 bits and the usual memory format only; compilers may use their cache")
     p.add_argument("--eager", action="store_true", help="compile nothing")
     p.add_argument("--scaling", metavar="WHAT", help=f"also by {', '.join(SCALES)}, separated by commas")
     p.add_argument("--share", metavar="N,N", help="also so many training loops at once, as in 1,2,4")
@@ -434,13 +435,13 @@ def _options() -> argparse.ArgumentParser:
     p.add_argument("--json", metavar="FILE", help="write the result there")
     return p
 
-# %% ../nbs/bench.ipynb #01559eb8
+# %% ../nbs/bench.ipynb #29752e6d
 def _checked(a: argparse.Namespace) -> argparse.Namespace:
     "Options that make sense together; `ValueError` otherwise."
     try: a.bits = tuple(int(k) for k in (a.bits or ("4" if a.quick else "1,2,4,8")).split(","))
     except ValueError: raise ValueError(f"bits must be whole numbers separated by commas; got {a.bits!r}") from None
     if bad := [k for k in a.bits if not 1 <= k <= 8]: raise ValueError(f"bits must be from 1 to 8; got {bad[0]}")
-    a.rounds = a.rounds or 24
+    a.rounds = a.rounds or (12 if a.quick else 24)
     if min(a.rounds, a.batch_size - 1, a.image_size) < 1: raise ValueError(f"rounds and image_size must be 1 or more and batch_size 2 or more; got {a.rounds}, {a.image_size}, {a.batch_size}")
     if a.device not in ("cpu", "cuda") or (a.device == "cuda" and not torch.cuda.is_available()): raise ValueError(f"device must be cpu, or cuda where torch finds a GPU; got {a.device}")
     a.scaling = a.scaling.split(",") if a.scaling else []
@@ -457,18 +458,19 @@ def _seconds_to_build() -> Optional[float]:
     with tempfile.TemporaryDirectory() as tmp: build_library(Path(tmp) / "again.so")
     return time.perf_counter() - start
 
-# %% ../nbs/bench.ipynb #8f00e63f
+# %% ../nbs/bench.ipynb #19bca670
 def _measure_all(a: argparse.Namespace) -> dict:
     "Everything the options ask for, each printed as it is known."
     chosen = [v for v in all_variants(a.quick, a.bits, a.device) if not a.eager or "compiled" not in v.engine]
     told = dict(model=a.model, batch_size=a.batch_size, image_size=a.image_size, device=a.device, device_name=device_name(torch.device(a.device)), threads=torch.get_num_threads(), torch=str(torch.__version__), python=platform.python_version(),
                 kernels=torch.backends.cpu.get_cpu_capability(), measured=time.strftime("%Y-%m-%d", time.gmtime()), argv=[w for w in sys.argv[1:] if w not in (a.json, a.data_dir)])
-    rows = told["rows"] = measure(chosen, a.model, a.batch_size, a.image_size, a.rounds, a.device)
+    rows = told["rows"] = measure(chosen, a.model, a.batch_size, a.image_size, a.rounds, a.device, cold=not a.quick)
     for r in rows: print(f"{r['variant']:>32}: {r['step_ms']:7.1f} ms  {r['ratio']:.3f}x {r['ratio_to']} (quartiles {r['ratio_q1']:.3f} to {r['ratio_q3']:.3f}, {r['rounds']} rounds)  keeps {r['saved_mb']:.1f} MB, {r['saved_ratio']:.3f}x", flush=True)
-    macs, told["build_s"] = count_macs(create_model(a.model, 10, 3), torch.randn(1, 3, a.image_size, a.image_size)), _seconds_to_build()
-    told["break_even_macs"] = {k: v for k, v in break_even(rows, macs, a.batch_size, told["build_s"]).items() if math.isfinite(v)}
-    print("pays from (multiply-accumulates of a run):", {k: f"{v:.1e}" for k, v in told["break_even_macs"].items()}, flush=True)
-    told["roofline"] = roofline(a.model, a.batch_size, a.image_size, rows, a.device)
+    if not a.quick:
+        macs, told["build_s"] = count_macs(create_model(a.model, 10, 3), torch.randn(1, 3, a.image_size, a.image_size)), _seconds_to_build()
+        told["break_even_macs"] = {k: v for k, v in break_even(rows, macs, a.batch_size, told["build_s"]).items() if math.isfinite(v)}
+        print("pays from (multiply-accumulates of a run):", {k: f"{v:.1e}" for k, v in told["break_even_macs"].items()}, flush=True)
+        told["roofline"] = roofline(a.model, a.batch_size, a.image_size, rows, a.device)
     _more(a, told)
     return told
 

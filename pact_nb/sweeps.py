@@ -4,12 +4,15 @@
 
 # %% auto #0
 __all__ = ['SWEPT', 'EXECUTORS', 'TABLE1', 'strict', 'parse_bits', 'parse_params', 'jobs', 'run_notebook', 'make_executor',
-           'sweep', 'changes', 'table1', 'find_runs', 'plot_bits', 'plot_alpha_bits', 'save_report']
+           'sweep', 'run_plain', 'main', 'changes', 'table1', 'find_runs', 'plot_bits', 'plot_alpha_bits',
+           'save_report']
 
 # %% ../nbs/11b_sweeps.ipynb #fe1450ca
+import argparse
 import json
 import math
 import os
+import sys
 import time
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -21,7 +24,8 @@ from typing import Any, Callable, Iterator, Optional, Union, get_args, get_origi
 import pact_nb
 from .checkpoints import write_atomic
 from .recipes import RECIPES, Recipe, _hint, _idle, _kind, from_params
-from .runs import VOLATILE, Run, differences, experiment, find_root, run_name
+from .runs import VOLATILE, Run, collect, differences, experiment, find_root, run, run_name
+from .training import NonFiniteError
 
 # %% ../nbs/11b_sweeps.ipynb #3bbf6688
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "True or False"}
@@ -216,6 +220,41 @@ def sweep(
     table = pd.DataFrame([rows[n] for n in paths], columns=["run", "status", "test_top1", "seconds", "error"])
     return table.sort_values("status", key=lambda s: s == "failed", kind="stable", ignore_index=True)
 
+# %% ../nbs/11b_sweeps.ipynb #93e1539d
+def run_plain(
+    params: dict,  # of a recipe, with `run_dir` absolute
+) -> Optional[str]:  # None, or what went wrong in one line
+    "As `run_notebook`, by `runs.run` alone; its messages go to `<run_dir>.log`."
+    Path(params["run_dir"]).parent.mkdir(parents=True, exist_ok=True)
+    with open(f"{params['run_dir']}.log", "a", encoding="utf8") as f:
+        try: run(from_params(params), lambda s: print(s, file=f, flush=True))
+        except (NonFiniteError, ValueError, TypeError, OSError, ImportError, RuntimeError) as e: return f"{type(e).__name__}: {e}"
+    return None
+
+def _options() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="python -m pact_nb.sweeps", allow_abbrev=False, description="Several bit-widths, activations and seeds of one recipe; the same command continues.")
+    for name, kind, default, doc in (("recipe", str, "digits", "a recipe"), ("a_bits", str, "2,3,4,5", "activation bits"), ("w_bits", str, "same", "weight bits, or same"), ("activations", str, "pact", "of pact, dorefa, relu"), ("seeds", int, 1, "seeds 0, 1, … of each setting"),
+                                     ("params", str, "", "further parameters, as name=value, name=value"), ("workers", int, 2, "runs at a time"), ("threads", int, None, "threads of each run"), ("folder", str, None, "of the runs [runs/sweep-RECIPE]"), ("json", str, None, "where mean and spread are written")):
+        p.add_argument(f"--{name}", type=kind, default=default, metavar="X", help=f"{doc} [{default}]" if default else doc)
+    return p
+
+# %% ../nbs/11b_sweeps.ipynb #477e516f
+def main(argv: Optional[list[str]] = None) -> int:
+    "Entry of `python -m pact_nb.sweeps`; the exit code: 0 all finished or paused, 1 some failed, 2 wrong parameters."
+    a = _options().parse_args(argv)
+    try:
+        todo = jobs(a.recipe, parse_bits(a.a_bits), a.w_bits if a.w_bits == "same" else parse_bits(a.w_bits, "w_bits"), [v.strip() for v in a.activations.split(",")], a.seeds, parse_params(a.params))
+        if a.json and not Path(a.json).resolve().parent.is_dir(): raise ValueError(f"json: no folder {Path(a.json).parent}")
+        folder = Path(a.folder) if a.folder else find_root() / "runs" / f"sweep-{a.recipe}"
+        print(f"{len(todo)} runs in {os.path.relpath(folder)}", flush=True)
+        with make_executor("process", a.workers, a.threads) as ex: table = sweep(todo, folder, ex, run_plain, lambda s: print(s, flush=True))
+    except (ValueError, TypeError) as e: print(f"error: {e}", file=sys.stderr); return 2
+    finished, rest = find_runs(folder)
+    rows = collect([x for x in finished if x.path.name in set(table.run)])
+    for r in rows: print(f"{r['name']}: test {r['test_mean']:.2%}" + (f" ± {r['test_std']:.2%}" if r["test_std"] is not None else "") + f", n = {r['n_runs']}, {r['test_n']} images, {r['seconds']:.0f} s a run")
+    if a.json: save_report(a.json, rows, rest)
+    return int((table.status == "failed").any())
+
 # %% ../nbs/11b_sweeps.ipynb #17fa741e
 def _paper(net: str, *top1: float) -> dict:
     return dict(network=net, float=top1[0], dorefa=dict(zip((2, 3, 4, 5), top1[1:5])), pact=dict(zip((2, 3, 4, 5), top1[5:])))
@@ -373,3 +412,6 @@ def save_report(path: str | Path, rows: list[dict], rest: list[dict]) -> None:
     told = dict(written=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), pact_nb=pact_nb.__version__, not_counted=rest, rows=rows)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_atomic(Path(path), json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+
+# %% ../nbs/11b_sweeps.ipynb #27f16dfd
+if __name__ == "__main__" and "__file__" in globals(): sys.exit(main())  # not in the notebook
