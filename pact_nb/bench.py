@@ -385,7 +385,7 @@ def _processes(how: list[tuple], model: str, batch_size: int, image_size: int, w
             with patch.dict(os.environ, env), ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool: out[i].append(pool.submit(_one_process, keep, threads, model, batch_size, image_size, width).result())
     return [statistics.median(v) for v in out]
 
-# %% ../nbs/bench.ipynb #8fdad72d
+# %% ../nbs/bench.ipynb #d2c3b2d6
 def _both_ways(model: str, batch_size: int, image_size: int) -> dict[str, Callable]:
     "Steps of a W4A4 network with one measure more each time, and of the float network."
     gen = torch.Generator().manual_seed(0)
@@ -406,7 +406,7 @@ def ablations(model: str = "resnet20", batch_size: int = 128, image_size: int = 
     for what, a, b, kept in (("channels last, nothing fused", "eager", "nhwc", False), ("channels last, float network", "float", "float nhwc", False), ("norm, sum, clip and rounding in one operator, channels last", "eager", "norm", True), ("DoReFa's weights in one operator", "norm", "fused", True)):
         add(what, *(1e3 * quartiles(t[n])[1] for n in (a, b)), kept, rounds)
     plain = ({}, True, None)
-    for what, how, kept, size in (("freed memory is kept (mallopt)", [({}, False, None), plain], True, (model, batch_size, image_size, None)), ("waiting threads sleep (OMP_WAIT_POLICY=PASSIVE)", [plain, ({"OMP_WAIT_POLICY": "PASSIVE"}, True, None)], True, (model, batch_size, image_size, None)),
+    for what, how, kept, size in (("freed memory is kept (mallopt)", [({}, False, None), plain], True, (model, batch_size, image_size, None)), ("waiting threads sleep (OMP_WAIT_POLICY=PASSIVE)", [plain, ({"OMP_WAIT_POLICY": "PASSIVE"}, True, None)], False, (model, batch_size, image_size, None)),
                                   ("one thread for a small step (width 8, 8×8, batch 64)", [plain, ({}, True, 1)], True, (model, 64, 8, 8))):
         add(what, *_processes(how, *size, turns), kept, turns)
     return rows

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['library_file', 'build_library', 'load_fused', 'NormPACT', 'FusedWeight', 'fuse', 'forget_fused']
 
-# %% ../nbs/05c_fused.ipynb #bc0e5dbb
+# %% ../nbs/05c_fused.ipynb #79438cff
 import hashlib
+import logging
 import math
 import operator
 import os
@@ -272,7 +273,7 @@ def library_file() -> Path:
     key = hashlib.sha256(repr((_SOURCE, torch.__version__, torch.backends.cpu.get_cpu_capability(), _processor())).encode()).hexdigest()[:16]
     return Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root()) / f"pact_nb-{key}.so"
 
-# %% ../nbs/05c_fused.ipynb #b04b7579
+# %% ../nbs/05c_fused.ipynb #f2dc90f9
 def build_library(file: Path) -> None:
     "Compile into a folder of its own, then rename; `OSError` or `RuntimeError` if that fails."
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -289,6 +290,7 @@ def load_fused() -> str:
     "Make the operators available, building them if they never were; '' or, in words, why that is not possible."
     global _why
     if _why is None:
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns of a missing GPU
         try:
             if platform.system() != "Linux": raise OSError(f"written for Linux and GCC, not for {platform.system()}")
             file = library_file()
