@@ -88,10 +88,11 @@ def load_last(path: Path, say: Callable[[str], None] = print) -> Optional[dict]:
     if wrong: raise ValueError("no sound checkpoint: " + "; ".join(wrong))
     return None
 
-# %% ../nbs/08c_checkpoints.ipynb #96f5c52f
+# %% ../nbs/08c_checkpoints.ipynb #697ce3ad
 class Interrupted(KeyboardInterrupt):
     "Stopped by a signal after saving; the message says how to continue."
 
+# %% ../nbs/08c_checkpoints.ipynb #f5f154ed
 class Watch:
     "Context that notes SIGINT, SIGTERM and the time: `reason()` says why to stop, `due()` whether to save."
     def __init__(self, max_minutes: Optional[float] = None, save_minutes: float = 10.0):

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FLOAT', 'check_bits', 'parse_bits_by', 'n_steps', 'unsigned_grid', 'signed_grid', 'encode', 'decode',
-           'straight_through', 'round_ste', 'levels_used', 'modes_kept', 'evaluating', 'buffers_kept', 'seed_of']
+           'straight_through', 'round_ste', 'levels_used', 'modes_kept', 'evaluating', 'buffers_kept', 'seed_of',
+           'short_hash', 'in_words']
 
 # %% ../nbs/00_core.ipynb #2bd94518
 import hashlib
@@ -119,7 +120,15 @@ def buffers_kept(model: nn.Module):
     finally:
         for n, b in model.named_buffers(): b.copy_(buffers[n])
 
-# %% ../nbs/00_core.ipynb #fe96f327
+# %% ../nbs/00_core.ipynb #8e8c1e1c
 def seed_of(*numbers: int) -> int:
     "A seed from 0 to 2^56 − 1 that depends on `numbers` alone (SHA-256)."
     return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:7], "little")
+
+def short_hash(*what) -> str:
+    "A name of 16 hexadecimal digits that depends on `what` alone (SHA-256)."
+    return hashlib.sha256(repr(what).encode()).hexdigest()[:16]
+
+def in_words(e: Exception, most: int = 160) -> str:
+    "Type and first line of an error, of at most `most` characters."
+    return f"{type(e).__name__}: {next(iter(str(e).strip().splitlines()), '')}"[:most]

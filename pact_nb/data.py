@@ -6,7 +6,7 @@
 __all__ = ['CIFAR10', 'IMAGE_SUFFIXES', 'KEEP_FROM', 'DATASETS', 'AUGMENTS', 'Split', 'Data', 'held_out', 'split_data',
            'class_folders', 'load_data', 'crop', 'flip', 'light', 'Batches']
 
-# %% ../nbs/07_data.ipynb #bfb264de
+# %% ../nbs/07_data.ipynb #780be90f
 import hashlib
 import os
 import stat
@@ -20,7 +20,7 @@ from typing import Iterator, Optional
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from .core import seed_of
+from .core import seed_of, short_hash
 
 # %% ../nbs/07_data.ipynb #07da08db
 @dataclass(frozen=True)
@@ -304,7 +304,7 @@ def _folder_split(root: Path, classes: list[str], image_size: Optional[int]) -> 
     if len(sizes) > 1: raise ValueError(f"{root}: images differ in size ({', '.join(map(str, sorted(sizes)[:3]))} …); give image_size")
     return Split(torch.stack(xs), torch.tensor([i for _, i in files]))
 
-# %% ../nbs/07_data.ipynb #e7e51634
+# %% ../nbs/07_data.ipynb #abab097e
 KEEP_FROM = 2**23  # bytes, of files or of images; fewer are decoded in a fraction of a second, and not kept
 
 def _facts(root: Path, patterns: tuple[str, ...]) -> list[tuple[str, int, int]]:
@@ -313,14 +313,12 @@ def _facts(root: Path, patterns: tuple[str, ...]) -> list[tuple[str, int, int]]:
     try: return sorted((str(f), *((0, 0) if stat.S_ISDIR(s.st_mode) else (s.st_size, s.st_mtime_ns))) for f in files for s in [f.stat()])
     except OSError: return []
 
-def _hex(*what) -> str: return hashlib.sha256(repr(what).encode()).hexdigest()[:16]
-
 def _cache_file(folder: Path, name: str, root: Path, options: tuple, facts: list[tuple]) -> Path:
     "Where the decoded form of these files is kept."
-    return folder / f"{name}-{_hex(str(root), options)}-{_hex(facts, version('torchvision'))}.pt"
+    return folder / f"{name}-{short_hash(str(root), options)}-{short_hash(facts, version('torchvision'))}.pt"
 
-# %% ../nbs/07_data.ipynb #07355c3c
-def _seal(path: Path, classes: list[str], sha256: str) -> str: return _hex(path.name, classes, sha256)
+# %% ../nbs/07_data.ipynb #eaab7643
+def _seal(path: Path, classes: list[str], sha256: str) -> str: return short_hash(path.name, classes, sha256)
 
 def _recall(path: Path) -> Optional[tuple[Split, Split, list[str], str]]:
     "Training and test part, classes and SHA-256 kept at `path`; None if nothing is, or, with a warning, if it is not what was kept."
@@ -454,7 +452,7 @@ class _Steps:
         order = torch.randperm(self.images, generator=_generator("cpu", self.seed, e)) if self.shuffle else torch.arange(self.images)
         return list(order.split([self.size(t) for t in range(len(self))]))[start:]
 
-# %% ../nbs/07_data.ipynb #6ca4c063
+# %% ../nbs/07_data.ipynb #c63b24ed
 class Batches(_Steps):
     "Batches of a split: float32 images, normalised, augmented, and labels. `len` counts batches."
     def __init__(

@@ -6,14 +6,13 @@
 __all__ = ['MEAN', 'STD', 'HUB', 'EIGENVALUES', 'EIGENVECTORS', 'FACTORS', 'ImageSplit', 'ImageData', 'load_images', 'Lighting',
            'Colour', 'Window', 'image_transform', 'ImageBatches', 'check_images', 'unpack', 'loader_rates']
 
-# %% ../nbs/07b_images.ipynb #ac1afc8e
+# %% ../nbs/07b_images.ipynb #5655a27e
 import hashlib
 import json
 import os
 import signal
 import statistics
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice
@@ -24,6 +23,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from .data import IMAGE_SUFFIXES, Data, _bytes, _check_labels, _decode, _generator, _open_parquet, _read_group, _resize, _shards, _Steps, class_folders, held_out
+from .speed import threads_kept
 
 # %% ../nbs/07b_images.ipynb #3de962d6
 class _Files:
@@ -371,7 +371,7 @@ def _loading(split: ImageSplit, augment: str, size: int) -> Iterator[int]:
     for e in count():
         for _, y in b.epoch(e): yield len(y)
 
-# %% ../nbs/07b_images.ipynb #be9b2b27
+# %% ../nbs/07b_images.ipynb #1b327f0b
 def _rate(steps: Iterator[int], seconds: float) -> float:
     "Images a second, without the first three steps: a worker had them ready."
     for _ in range(3): next(steps)
@@ -381,14 +381,7 @@ def _rate(steps: Iterator[int], seconds: float) -> float:
         spent = time.perf_counter() - start
     return n / spent
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    n = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try: yield
-    finally: torch.set_num_threads(n)
-
-# %% ../nbs/07b_images.ipynb #f89aa95f
+# %% ../nbs/07b_images.ipynb #c9f7e523
 def loader_rates(
     data_dir: str | Path,  # a folder with images, at any depth; 256 of them are used
     seconds: float = 10.0,  # for each row, all rounds together
@@ -399,7 +392,8 @@ def loader_rates(
     split, augments = _images_below(Path(data_dir)), ("crop_flip", "tensorpack")
     kinds = {"decode": _decoding(split, None, image_size), **{f"decode, {a}": _decoding(split, a, image_size) for a in augments},
              **{f"loader with 1 worker, {a}": _loading(split, a, image_size) for a in augments}}
-    with _one_thread(), torch.random.fork_rng(devices=[]):
+    with threads_kept(), torch.random.fork_rng(devices=[]):
+        torch.set_num_threads(1)
         took = [{k: _rate(g, seconds / rounds) for k, g in kinds.items()} for _ in range(rounds)]
     for g in kinds.values(): g.close()
     return [_row(k, [t[k] for t in took], [t[k] / t["decode"] for t in took]) for k in kinds]

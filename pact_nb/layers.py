@@ -26,7 +26,7 @@ def _check_w_quant(name: str) -> str:
     if name not in WEIGHT_QUANTIZERS: raise ValueError(f"w_quant must be one of {', '.join(WEIGHT_QUANTIZERS)}; got {name!r}")
     return name
 
-# %% ../nbs/05_layers.ipynb #aa629f4e
+# %% ../nbs/05_layers.ipynb #98bbee04
 class QuantWeight:
     "Mixin: `quant_weight()` is the weight after the quantizer `w_quant` at `w_bits`, times `weight_scale` if it has one."
     warm = False  # True: the quantizer's transform without its rounding
@@ -47,26 +47,28 @@ class QuantWeight:
         "Whether the quantizer loses the scale of the weight, so that `weight_scale` (see `05b_stages`) has a use."
         return self.w_quant == "dorefa" and 2 <= self.w_bits < FLOAT
 
-    def quant_weight(self) -> Tensor:
-        w = (WEIGHT_WARM if self.warm else WEIGHT_QUANTIZERS)[self.w_quant](self.weight, self.w_bits)
+    def scaled(self, w: Tensor) -> Tensor:
         scale = self._buffers.get("weight_scale")
         return w if scale is None else w * scale
 
+    def quant_weight(self) -> Tensor: return self.scaled((WEIGHT_WARM if self.warm else WEIGHT_QUANTIZERS)[self.w_quant](self.weight, self.w_bits))
+
     def extra_repr(self) -> str: return f"{super().extra_repr()}, w_bits={self.w_bits}, w_quant={self.w_quant}"
 
-# %% ../nbs/05_layers.ipynb #8ed5fe62
+# %% ../nbs/05_layers.ipynb #b1acba58
 class _QuantConv(QuantWeight):
     def __init__(self, *args, w_bits: int = 4, w_quant: str = "dorefa", **kwargs):
         super().__init__(*args, **kwargs)
         self.set_bits(w_bits, w_quant)
-    def forward(self, input: Tensor) -> Tensor: return self._conv_forward(input, self.quant_weight(), self.bias)
+    def with_weight(self, input: Tensor, w: Tensor) -> Tensor: return self._conv_forward(input, w, self.bias)
+    def forward(self, input: Tensor) -> Tensor: return self.with_weight(input, self.quant_weight())
 
 class QuantConv1d(_QuantConv, nn.Conv1d): "`nn.Conv1d` with quantized weight; takes `w_bits` and `w_quant` on top."
 class QuantConv2d(_QuantConv, nn.Conv2d): "`nn.Conv2d` with quantized weight; takes `w_bits` and `w_quant` on top."
 
 class QuantLinear(_QuantConv, nn.Linear):
     "`nn.Linear` with quantized weight; takes `w_bits` and `w_quant` on top."
-    def forward(self, input: Tensor) -> Tensor: return F.linear(input, self.quant_weight(), self.bias)
+    def with_weight(self, input: Tensor, w: Tensor) -> Tensor: return F.linear(input, w, self.bias)
 
 class QuantConvTranspose2d(_QuantConv, nn.ConvTranspose2d):
     "`nn.ConvTranspose2d` with quantized weight; takes `w_bits` and `w_quant` on top."

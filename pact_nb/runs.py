@@ -8,7 +8,7 @@ __all__ = ['VOLATILE', 'find_root', 'notebook_recipe', 'run_name', 'differences'
            'Run', 'check_recipe', 'start_from', 'environment', 'compare', 'Job', 'run', 'plot_curves', 'plot_alphas',
            'collect', 'main', 'save_activations']
 
-# %% ../nbs/11_runs.ipynb #b777aaea
+# %% ../nbs/11_runs.ipynb #e8f37174
 import argparse
 import csv
 import hashlib
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass, fields, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Callable, Optional
 import torch
@@ -56,7 +57,7 @@ def notebook_recipe(
     "The recipe from whatever names appeared since `before`; unknown ones are refused."
     return from_params({k: v for k, v in names.items() if k not in before and not k.startswith("_") and k != "before"})
 
-# %% ../nbs/11_runs.ipynb #1a253ccf
+# %% ../nbs/11_runs.ipynb #5e1e591b
 def run_name(r: Recipe) -> str:
     "E.g. cifar10_resnet20_w4a4_s0; `_relu` and `_dorefa` mark other activations than PACT."
     return f"{r.recipe}_w{r.w_bits}a{r.a_bits}{'' if r.activation == 'pact' else '_' + r.activation}_s{r.seed}"
@@ -126,7 +127,7 @@ def _free(path: Path) -> bool:
     try: lock_folder(path).close(); return True
     except (ValueError, OSError): return False
 
-# %% ../nbs/11_runs.ipynb #80f1a628
+# %% ../nbs/11_runs.ipynb #011cf738
 def _git(root: Path, *args: str) -> Optional[str]:
     try: return subprocess.run(("git", *args), cwd=root, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError): return None
@@ -137,7 +138,6 @@ def device_name(device: torch.device) -> str:
 
 def provenance(root: Path, device: torch.device, data: Data) -> dict:
     "Commit, versions, device, threads, data hash, time: what a result must say of itself."
-    from importlib.metadata import version
     status = _git(root, "status", "--porcelain")
     return dict(commit=_git(root, "rev-parse", "HEAD"), dirty=None if status is None else bool(status), pact_nb=pact_nb.__version__, python=platform.python_version(),
                 torch=torch.__version__, torchvision=version("torchvision"), device=device.type, device_name=device_name(device), threads=torch.get_num_threads(),
@@ -206,7 +206,7 @@ class Run:
         model.load_state_dict(state)
         return model.eval()
 
-# %% ../nbs/11_runs.ipynb #c83925b2
+# %% ../nbs/11_runs.ipynb #8cded0d9
 def check_recipe(r: Recipe, world: World, device: torch.device) -> None:
     "`ValueError` for a network, bits, a start or processes that do not fit together."
     with torch.device("meta"): build_model(r, 10, 3)
@@ -292,7 +292,7 @@ def _save(job: Job, data: Data, out: Fit, trainer: Trainer) -> None:
     state = dict(trainer=get_state(trainer), fit={k: v for k, v in vars(out).items() if k not in ("paused", "mode")}, environment=environment(job.r, job.device, job.world), data=data.sha256, resumed=job.resumed)
     if job.world.main: save_weights(job.path / "last.pt", state, keep=True)
 
-# %% ../nbs/11_runs.ipynb #b95f31bd
+# %% ../nbs/11_runs.ipynb #e012109d
 def _write_summary(job: Job, data: Data, **what: Any) -> None:
     if job.world.main: write_atomic(job.path / "summary.json", json.dumps(dict(**what, resumed=job.resumed, seconds=time.perf_counter() - job.start, **provenance(job.root, job.device, data), processes=job.world.size, recipe=asdict(job.r)), indent=1))
 
@@ -372,7 +372,7 @@ def _leave_nothing(path: Path) -> None:
     try: path.rmdir()
     except OSError: pass  # the user's own files are in it
 
-# %% ../nbs/11_runs.ipynb #b831bcbf
+# %% ../nbs/11_runs.ipynb #7d7ede39
 def _train(job: Job, data: Data, watch: Watch) -> "Run":
     with threads_kept():
         return _train_from(job, data, watch, *_prepare(job, data))

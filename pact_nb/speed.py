@@ -6,14 +6,14 @@
 __all__ = ['FUSE_MACS', 'COMPILE_MACS', 'COMPILE_FUSED_MACS', 'THREAD_MACS', 'choose_engine', 'engine_name', 'engine_of',
            'try_compile', 'keep_freed_memory', 'choose_threads', 'threads_kept']
 
-# %% ../nbs/08d_speed.ipynb #bdf79028
+# %% ../nbs/08d_speed.ipynb #e1d6eb46
 import ctypes
-import logging
 from contextlib import contextmanager
 from typing import Callable, Optional
 import torch
 from torch import Tensor, nn
-from .core import buffers_kept
+from .core import buffers_kept, in_words
+from .fused import quiet_builder
 
 # %% ../nbs/08d_speed.ipynb #51744bab
 FUSE_MACS = 5e10  # from this much work on a CPU, the fused operators are used: half a minute of training
@@ -41,16 +41,16 @@ def engine_of(name: str) -> tuple[bool, bool]:
     if set(words) - {"eager", "fused", "compiled"}: raise ValueError(f"{name!r} is no engine; known: eager, fused, compiled, and 'fused, compiled'")
     return "fused" in words, "compiled" in words
 
-# %% ../nbs/08d_speed.ipynb #856809af
+# %% ../nbs/08d_speed.ipynb #0269cb20
 def try_compile(model: nn.Module, xb: Tensor) -> tuple[Optional[Callable], str]:
     "(compiled model, '') or (None, why not), after one forward and backward of `xb`; the model is unchanged."
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns of a missing GPU
+    quiet_builder()
     try:
         compiled = torch.compile(model, dynamic=False)
         with buffers_kept(model): compiled(xb).logsumexp(1).sum().backward()
         return compiled, ""
     except Exception as e:  # whatever the compiler stack raises, eager mode still works
-        return None, f"{type(e).__name__}: {str(e).strip().splitlines()[0] if str(e).strip() else ''}"[:160]
+        return None, in_words(e)
     finally: model.zero_grad(set_to_none=True)
 
 # %% ../nbs/08d_speed.ipynb #5b24147a

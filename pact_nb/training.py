@@ -133,7 +133,7 @@ class Trainer:
 
     def cast(self): return _autocast(self.r, self.device)
 
-# %% ../nbs/09_training.ipynb #9a6f6eac
+# %% ../nbs/09_training.ipynb #09ff269c
 def _start_engine(self: Trainer, mode: Optional[str]) -> None:
     "Fuse and compile as `mode` says, or by the rule; what cannot be had is told and done without."
     xb = next(iter(self.train.epoch(0)))[0].tensor_split(self.r.accumulate)[0]
@@ -159,6 +159,7 @@ def _compile(self: Trainer, xb: Tensor, why: str) -> tuple[bool, str]:
     if no: self.say(f"torch.compile failed, training in eager mode: {no}")
     return self.compiled is not None, "; ".join(filter(None, (why, no)))
 
+# %% ../nbs/09_training.ipynb #9f3b59cb
 def _laid_out(self: Trainer, x: Tensor) -> Tensor:
     "`x` in the memory format of the network: channels last where the engine wants it."
     return x.contiguous(memory_format=self.layout) if x.dim() == 4 else x
@@ -263,7 +264,7 @@ def _floor(self: Trainer) -> None:
     self.floored += torch.stack(self.alphas) < ALPHA_FLOOR
     torch._foreach_clamp_min_(self.alphas, ALPHA_FLOOR)
 
-# %% ../nbs/09_training.ipynb #865c92bd
+# %% ../nbs/09_training.ipynb #3c46701f
 class WholeStep:
     "One step of a batch of the usual size on fixed buffers; on a GPU recorded at the fourth call, then replayed."
     WARM_UP = 3  # eager steps on a side stream before recording, as CUDA graphs need
@@ -277,7 +278,7 @@ class WholeStep:
     def __call__(self, t: int, xb: Tensor, yb: Tensor) -> None:
         if self.x is None: self.x, self.y, self.at = torch.empty_like(_laid_out(self.t, xb)), torch.empty_like(yb), torch.zeros((), dtype=torch.int64, device=xb.device)
         self.x.copy_(xb); self.y.copy_(yb); self.at.fill_(t)
-        self._run()
+        _run(self)
         self.t.schedule.step(); _look(self.t)
 
     def _body(self) -> None:
@@ -285,7 +286,7 @@ class WholeStep:
         _flag(self.t, _backward(self.t, 0, self.x, self.y, len(self.y)), self.at)
         _update(self.t)
 
-# %% ../nbs/09_training.ipynb #12c247bf
+# %% ../nbs/09_training.ipynb #61ba97ef
 def _run(self: WholeStep) -> None:
     "Call, record or replay."
     if self.x.device.type != "cuda": return self._body()
@@ -298,7 +299,6 @@ def _run(self: WholeStep) -> None:
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph): self._body()  # records, does not run
     self.graph.replay()
-WholeStep._run = _run
 
 def tensor_rates(self: Trainer) -> None:
     "Learning rates as tensors on the device, which a recorded step reads anew each time."
