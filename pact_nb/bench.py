@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['OTHERS', 'SCALES', 'Variant', 'make_batch', 'make_step', 'saved_bytes', 'build', 'Ready', 'make_ready', 'time_rounds',
            'quartiles', 'measure', 'make_feed', 'loop_rows', 'break_even', 'scaling', 'limits', 'traffic', 'roofline',
-           'plot_roofline', 'share', 'peak_memory', 'ablations', 'all_variants', 'main']
+           'plot_roofline', 'share', 'peak_memory', 'ablations', 'all_variants', 'other_variants', 'main']
 
-# %% ../nbs/bench.ipynb #c6298630
+# %% ../nbs/bench.ipynb #2da23788
 import argparse
 import contextlib
 import json
@@ -23,12 +23,13 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Any, Callable, Iterator, Optional
 from unittest.mock import patch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from .checkpoints import write_atomic
 from .data import Batches, Split
 from .fused import build_library, fuse, load_fused
 from .layers import calibrate, quantize
@@ -243,16 +244,16 @@ def break_even(rows: list[dict], macs: int, batch_size: int, build_s: Optional[f
         out[engine] = 3 * macs * batch_size * cost / gain if gain > 0 else math.inf
     return out
 
-# %% ../nbs/bench.ipynb #61559423
+# %% ../nbs/bench.ipynb #1a730b13
 SCALES = {"width": (8, 16, 32), "depth": (20, 32, 56), "batch": (8, 32, 128, 256), "bits": (1, 2, 3, 4, 8)}
 
 def scaling(what: str, values: Optional[tuple] = None, rounds: int = 12, image_size: int = 32, device: str = "cpu") -> list[dict]:
-    "Step time of float eager, ours eager and ours fused as `what` grows; ResNet-20 at batch 32, width 16 and 4 bits else."
+    "Step time of float, ours eager, ours with the norms fused and with the weights fused too, all uncompiled, as `what` grows; ResNet-20 at batch 32, width 16 and 4 bits else."
     rows = []
     for value in values or SCALES[what]:
         depth, batch, k = value if what == "depth" else 20, value if what == "batch" else 32, value if what == "bits" else 4
         (x, y), width = make_batch(batch, image_size, device), value if what == "width" else 16
-        variants = {"float": Variant("float", layout="nhwc"), "eager": Variant("ours", k), **({"fused": Variant("ours", k, "fused")} if device == "cpu" and not load_fused() else {})}
+        variants = {"float": Variant("float", layout="nhwc"), "eager": Variant("ours", k), **({e: Variant("ours", k, e) for e in ("fused norms", "fused")} if device == "cpu" and not load_fused() else {})}
         steps = {e: make_ready(v, f"resnet{depth}", x, y, width=width).step for e, v in variants.items()}
         times = time_rounds(steps, x, rounds)
         rows += [dict(by=what, value=value, engine=e, step_ms=1e3 * quartiles(t)[1], ratio=quartiles([a / b for a, b in zip(t, times["float"])])[1]) for e, t in times.items()]
@@ -399,7 +400,7 @@ def ablations(model: str = "resnet20", batch_size: int = 128, image_size: int = 
         add(what, *_processes(how, *size, turns), kept, turns)
     return rows
 
-# %% ../nbs/bench.ipynb #6662b1a6
+# %% ../nbs/bench.ipynb #d9432165
 def all_variants(quick: bool, bits: tuple, device: str) -> list[Variant]:
     "What `python -m pact_nb.bench` measures."
     engines = ["eager", "compiled"] + (["fused", "fused compiled"] if device == "cpu" else [])
@@ -407,7 +408,11 @@ def all_variants(quick: bool, bits: tuple, device: str) -> list[Variant]:
     if quick: return out
     out += [Variant(w, k, e, "nhwc") for w, k in (("float", 32), ("ours", 4)) for e in ("eager", "compiled")]
     out += [Variant(w, k, "compiled", "nhwc", "bfloat16") for w, k in (("float", 32), ("ours", 4))]
-    return out + [Variant(o, 4, e) for o in OTHERS for e in ("eager", "compiled")]
+    return out
+
+def other_variants() -> list[Variant]:
+    "Other libraries' quantizers in the same network, with what they are held against; some take seconds a step."
+    return [Variant(w, k, e) for w, k in (("float", 32), ("ours", 4), *((o, 4) for o in OTHERS)) for e in ("eager", "compiled")]
 
 def _options() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m pact_nb.bench", allow_abbrev=False, description="What a training step costs, as a ratio to float in the same run.")
@@ -418,6 +423,7 @@ def _options() -> argparse.ArgumentParser:
     p.add_argument("--scaling", metavar="WHAT", help=f"also by {', '.join(SCALES)}, separated by commas")
     p.add_argument("--share", metavar="N,N", help="also so many training loops at once, as in 1,2,4")
     p.add_argument("--ablations", action="store_true", help="also what each optimisation gains (CPU)")
+    p.add_argument("--others", action="store_true", help="also Brevitas and torchao, where installed; slow")
     p.add_argument("--peak", action="store_true", help="also peak memory, each variant in its own process")
     p.add_argument("--data_dir", metavar="DIR", help="also images a second of the ImageNet loader, from class folders")
     p.add_argument("--json", metavar="FILE", help="write the result there")
@@ -446,38 +452,47 @@ def _seconds_to_build() -> Optional[float]:
     with tempfile.TemporaryDirectory() as tmp: build_library(Path(tmp) / "again.so")
     return time.perf_counter() - start
 
-# %% ../nbs/bench.ipynb #19bca670
+# %% ../nbs/bench.ipynb #131646c5
 def _measure_all(a: argparse.Namespace) -> dict:
     "Everything the options ask for, each printed as it is known."
-    chosen = [v for v in all_variants(a.quick, a.bits, a.device) if not a.eager or "compiled" not in v.engine]
     told = dict(model=a.model, batch_size=a.batch_size, image_size=a.image_size, device=a.device, device_name=device_name(torch.device(a.device)), threads=torch.get_num_threads(), torch=str(torch.__version__), python=platform.python_version(),
                 kernels=torch.backends.cpu.get_cpu_capability(), measured=time.strftime("%Y-%m-%d", time.gmtime()), argv=[w for w in sys.argv[1:] if w not in (a.json, a.data_dir)])
-    rows = told["rows"] = measure(chosen, a.model, a.batch_size, a.image_size, a.rounds, a.device, cold=not a.quick)
-    for r in rows: print(f"{r['variant']:>32}: {r['step_ms']:7.1f} ms  {r['ratio']:.3f}x {r['ratio_to']} (quartiles {r['ratio_q1']:.3f} to {r['ratio_q3']:.3f}, {r['rounds']} rounds)  keeps {r['saved_mb']:.1f} MB, {r['saved_ratio']:.3f}x", flush=True)
-    if not a.quick:
-        macs, told["build_s"] = count_macs(create_model(a.model, 10, 3), torch.randn(1, 3, a.image_size, a.image_size)), _seconds_to_build()
-        told["break_even_macs"] = {k: v for k, v in break_even(rows, macs, a.batch_size, told["build_s"]).items() if math.isfinite(v)}
-        print("pays from (multiply-accumulates of a run):", {k: f"{v:.1e}" for k, v in told["break_even_macs"].items()}, flush=True)
-        told["roofline"] = roofline(a.model, a.batch_size, a.image_size, rows, a.device)
-    _more(a, told)
+    for section, found in _sections(a, told):
+        told[section] = found
+        if section not in ("rows", "others"): print(f"{section}: {json.dumps(found)}", flush=True)
+        if a.json: write_atomic(Path(a.json), json.dumps(told, indent=1) + "\n")  # what is known so far is kept
     return told
 
-def _more(a: argparse.Namespace, told: dict) -> None:
-    if not a.quick or a.device == "cuda": told["loop"] = loop_rows(a.model, a.batch_size, a.image_size, a.device); print(told["loop"], flush=True)
-    if a.scaling: told["scaling"] = [r for s in a.scaling for r in scaling(s, device=a.device)]; print(told["scaling"], flush=True)
-    if a.ablations: told["ablations"] = ablations(a.model, a.batch_size, a.image_size); print(told["ablations"], flush=True)
-    if a.share: told["share"] = share(a.share, a.model, a.batch_size, a.image_size, a.device); print(told["share"], flush=True)
-    if a.peak: told["peak"] = peak_memory([v for v in all_variants(True, a.bits, a.device) if not a.eager or "compiled" not in v.engine], a.model, a.batch_size, a.image_size, a.device); print(told["peak"], flush=True)
-    if a.data_dir:
-        from pact_nb.images import loader_rates
-        told["loader"] = loader_rates(a.data_dir); print(told["loader"], flush=True)
+# %% ../nbs/bench.ipynb #40b4fcb4
+def _sections(a: argparse.Namespace, told: dict) -> Iterator[tuple[str, Any]]:
+    "(name, result) of each part that the options ask for, as soon as it is known."
+    def rows(variants, rounds):
+        out = measure([v for v in variants if not a.eager or "compiled" not in v.engine], a.model, a.batch_size, a.image_size, rounds, a.device, cold=not a.quick)
+        for r in out: print(f"{r['variant']:>32}: {r['step_ms']:7.1f} ms  {r['ratio']:.3f}x {r['ratio_to']} (quartiles {r['ratio_q1']:.3f} to {r['ratio_q3']:.3f}, {r['rounds']} rounds)  keeps {r['saved_mb']:.1f} MB, {r['saved_ratio']:.3f}x", flush=True)
+        return out
+    yield "rows", rows(all_variants(a.quick, a.bits, a.device), a.rounds)
+    if not a.quick:
+        macs = count_macs(create_model(a.model, 10, 3), torch.randn(1, 3, a.image_size, a.image_size))
+        yield "build_s", _seconds_to_build()
+        yield "break_even_macs", {k: v for k, v in break_even(told["rows"], macs, a.batch_size, told["build_s"]).items() if math.isfinite(v)}
+        yield "roofline", roofline(a.model, a.batch_size, a.image_size, told["rows"], a.device)
+    if not a.quick or a.device == "cuda": yield "loop", loop_rows(a.model, a.batch_size, a.image_size, a.device)
+    if a.scaling: yield "scaling", [r for s in a.scaling for r in scaling(s, device=a.device)]
+    if a.ablations: yield "ablations", ablations(a.model, a.batch_size, a.image_size)
+    if a.share: yield "share", share(a.share, a.model, a.batch_size, a.image_size, a.device)
+    if a.peak: yield "peak", peak_memory([v for v in all_variants(True, a.bits, a.device) if not a.eager or "compiled" not in v.engine], a.model, a.batch_size, a.image_size, a.device)
+    if a.data_dir: yield "loader", _loader_rates(a.data_dir)
+    if a.others: yield "others", rows(other_variants(), max(3, a.rounds // 4))
 
-# %% ../nbs/bench.ipynb #ecd96742
+def _loader_rates(data_dir: str) -> list[dict]:
+    from pact_nb.images import loader_rates
+    return loader_rates(data_dir)
+
+# %% ../nbs/bench.ipynb #9ba0019e
 def main(argv: Optional[list[str]] = None) -> int:
-    "Entry of `python -m pact_nb.bench`: prints the table, and writes it with where it was measured to `--json FILE`."
-    try: told = _measure_all(a := _checked(_options().parse_args(argv)))
+    "Entry of `python -m pact_nb.bench`: prints each part, and keeps what is known so far in `--json FILE`, with where it was measured."
+    try: _measure_all(_checked(_options().parse_args(argv)))
     except ValueError as e: print(f"error: {e}", file=sys.stderr); return 2
-    if a.json: Path(a.json).write_text(json.dumps(told, indent=1) + "\n", encoding="utf8")
     return 0
 
 # %% ../nbs/bench.ipynb #c665e88b

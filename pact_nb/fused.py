@@ -388,7 +388,7 @@ def _plain(m: nn.Module) -> bool:
     "No hook hangs on it that would no longer be called."
     return not (m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks)
 
-# %% ../nbs/05c_fused.ipynb #3f8f70dd
+# %% ../nbs/05c_fused.ipynb #0ae74f84
 def fuse(
     model: nn.Module,  # a quantized network on the CPU, as `quantize` returns it; not changed
     weights: bool = True,  # DoReFa's weights too
@@ -399,7 +399,7 @@ def fuse(
     mods = dict(view.named_modules())
     for node in [n for n in view.graph.nodes if n.op == "call_module"]:
         m, at = mods[node.target], _above(node, mods)
-        if type(m) in (PACT, FixedClip) and at and _plain(m) and _plain(mods[at[0].target]): _put(view, node, NormPACT(mods[at[0].target], m), (at[0].args[0], *([at[1]] if at[1] is not None else [])), at[2]); n += 1
+        if type(m) in (PACT, FixedClip) and m.grad == "paper" and at and _plain(m) and _plain(mods[at[0].target]): _put(view, node, NormPACT(mods[at[0].target], m), (at[0].args[0], *([at[1]] if at[1] is not None else [])), at[2]); n += 1
         elif weights and _fits_weight(m) and _plain(m): _put(view, node, FusedWeight(m), node.args, [])
     view.graph.lint(); view.recompile()
     return (view, n) if n else (model, 0)

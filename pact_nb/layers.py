@@ -6,7 +6,7 @@
 __all__ = ['QUANTIZED', 'ACTIVATIONS', 'CALIBRATIONS', 'QuantWeight', 'QuantConv1d', 'QuantConv2d', 'QuantLinear',
            'QuantConvTranspose2d', 'ClipOnly', 'TraceError', 'quantize', 'report', 'check_levels', 'calibrate']
 
-# %% ../nbs/05_layers.ipynb #bac406fc
+# %% ../nbs/05_layers.ipynb #d485e11e
 import copy
 import math
 import operator
@@ -17,41 +17,72 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from .core import FLOAT, buffers_kept, check_bits, evaluating, levels_used, modes_kept, parse_bits_by
+from .binary import binary, check_scale, check_width, held_signs
 from .error import best_alpha, percentile_alpha
-from .pact import PACT, FixedClip, SignedPACT, clip
+from .learned import LEARNED, start_clip
+from .pact import PACT, FixedClip, SignedPACT, check_grad, clip
 from .weights import WEIGHT_QUANTIZERS, WEIGHT_WARM
 
-# %% ../nbs/05_layers.ipynb #0240c4fb
-def _check_w_quant(name: str) -> str:
-    if name not in WEIGHT_QUANTIZERS: raise ValueError(f"w_quant must be one of {', '.join(WEIGHT_QUANTIZERS)}; got {name!r}")
+# %% ../nbs/05_layers.ipynb #3bb0de09
+def _check_w_quant(name: str, bits: int = 4) -> str:
+    known = (*WEIGHT_QUANTIZERS, *LEARNED)
+    if name not in known: raise ValueError(f"w_quant must be one of {', '.join(known)}; got {name!r}")
+    if name == "lsq" and bits == 1: raise ValueError("w_quant lsq needs 2 bits or more: at 1 bit its largest level is 0; use dorefa, sawb or pact")
     return name
 
-# %% ../nbs/05_layers.ipynb #98bbee04
+# %% ../nbs/05_layers.ipynb #3b7abdd6
 class QuantWeight:
     "Mixin: `quant_weight()` is the weight after the quantizer `w_quant` at `w_bits`, times `weight_scale` if it has one."
     warm = False  # True: the quantizer's transform without its rounding
+    w_bits, w_quant = FLOAT, "dorefa"
     def set_bits(
         self,
         w_bits: int = 4,  # weight bits, 1-8; 32: the weight itself
-        w_quant: str = "dorefa",  # "dorefa" or "sawb"
+        w_quant: str = "dorefa",  # "dorefa", "sawb", or with a learned clip "pact", "lsq"
         a_bits: int = FLOAT,  # bits of the input this layer expects (for `report` and `check_levels`)
         reads: tuple = (),  # names of the PACT modules whose levels make up the input
         note: str = "",  # why a layer is an exception
+        w_scale: str = "layer",  # of 1-bit weights: one scale for the "layer" or each output "channel"
+        hysteresis: float = 0.0,  # of 1-bit weights: a sign changes only beyond so many mean |w|, 0 to 0.5
     ):
-        self.w_bits, self.w_quant = check_bits(w_bits, "w_bits"), _check_w_quant(w_quant)
+        before = self.w_bits, self.w_quant
+        self.w_bits, self.w_quant = check_bits(w_bits, "w_bits"), _check_w_quant(w_quant, w_bits)
         self.a_bits, self.reads, self.note = check_bits(a_bits, "a_bits"), tuple(reads), note
+        self.w_scale, self.hysteresis = check_scale(w_scale), check_width(hysteresis)
+        if w_scale == "channel" and isinstance(self, nn.ConvTranspose2d): raise ValueError("w_scale channel: the first dimension of a transposed convolution's weight is its input; use layer")
+        self._room(before != (w_bits, w_quant))
 
+    def _room(self, new: bool) -> None:
+        "The parameter and buffers that the quantizer needs, and no others."
         if not self.takes_scale() and "weight_scale" in self._buffers: del self.weight_scale
+        if not self.holds() and "w_sign" in self._buffers: del self.w_sign
+        if self.holds() and "w_sign" not in self._buffers: self.register_buffer("w_sign", torch.zeros_like(self.weight, dtype=torch.int8))
+        if "w_alpha" in self._parameters and (new or not self.learns()): del self.w_alpha
+        if self.learns() and "w_alpha" not in self._parameters: self.register_parameter("w_alpha", nn.Parameter(start_clip(self.weight, self.w_bits, self.w_quant)))
 
     def takes_scale(self) -> bool:
         "Whether the quantizer loses the scale of the weight, so that `weight_scale` (see `05b_stages`) has a use."
         return self.w_quant == "dorefa" and 2 <= self.w_bits < FLOAT
 
+    def learns(self) -> bool: return self.w_quant in LEARNED and self.w_bits != FLOAT
+    def holds(self) -> bool: return self.w_bits == 1 and not self.learns() and self.hysteresis > 0
+
     def scaled(self, w: Tensor) -> Tensor:
         scale = self._buffers.get("weight_scale")
         return w if scale is None else w * scale
 
-    def quant_weight(self) -> Tensor: return self.scaled((WEIGHT_WARM if self.warm else WEIGHT_QUANTIZERS)[self.w_quant](self.weight, self.w_bits))
+    def _one_bit(self) -> Tensor:
+        "±scale; the held signs move on in training mode only, where looking twice changes nothing."
+        if not self.holds(): return binary(self.weight, self.w_scale)
+        signs = held_signs(self.weight.detach(), self.w_sign, self.hysteresis)
+        if self.training: self.w_sign.copy_(signs)
+        return binary(self.weight, self.w_scale, signs)
+
+    def quant_weight(self) -> Tensor:
+        if self.w_bits == FLOAT: return self.weight
+        if self.learns(): return self.weight if self.warm else LEARNED[self.w_quant](self.weight, self.w_alpha, self.w_bits)
+        if self.w_bits == 1 and not self.warm and (self.hysteresis or self.w_scale != "layer"): return self._one_bit()
+        return self.scaled((WEIGHT_WARM if self.warm else WEIGHT_QUANTIZERS)[self.w_quant](self.weight, self.w_bits))
 
     def extra_repr(self) -> str: return f"{super().extra_repr()}, w_bits={self.w_bits}, w_quant={self.w_quant}"
 
@@ -341,8 +372,8 @@ def _act_bits(node: fx.Node, weights: list, bits: dict, notes: dict, a_bits: int
     only = [bits[n][1] for n in below if notes[n]] if all(notes[n] for n in below) else []
     return _override(node.target, max(only, default=a_bits), rules, 1)
 
-# %% ../nbs/05_layers.ipynb #a210a285
-def _quantize_graph(gm: fx.GraphModule, w_bits, a_bits, w_quant, first_bits, last_bits, alpha, activation, fp_shortcut, rules) -> None:
+# %% ../nbs/05_layers.ipynb #e22cf8b7
+def _quantize_graph(gm: fx.GraphModule, w_bits, a_bits, weights_by: dict, first_bits, last_bits, alpha, activation, fp_shortcut, rules) -> None:
     "Quantize a traced network in place."
     _quantized_shortcuts(gm)
     mods = dict(gm.named_modules())
@@ -356,11 +387,11 @@ def _quantize_graph(gm: fx.GraphModule, w_bits, a_bits, w_quant, first_bits, las
     for n in [n for _, path, _ in _shortcuts(gm) for n in path if n in bits] if fp_shortcut else (): bits[n], notes[n] = (FLOAT, FLOAT), "shortcut"
     _drop_float_inputs(gm, weights, bits)
     for found in _shortcuts(gm) if fp_shortcut else (): _float_shortcut(gm, *found)
-    for n in weights: _quantize_layer(gm, n, w_quant, alpha, bits[n], notes[n])
+    for n in weights: _quantize_layer(gm, n, weights_by, alpha, bits[n], notes[n])
     gm.delete_all_unused_submodules(); gm.graph.lint(); gm.recompile()
 
-# %% ../nbs/05_layers.ipynb #4e86b71e
-def _quantize_layer(gm: fx.GraphModule, n: fx.Node, w_quant: str, alpha: float, bits: tuple, note: str) -> None:
+# %% ../nbs/05_layers.ipynb #ee030dda
+def _quantize_layer(gm: fx.GraphModule, n: fx.Node, weights_by: dict, alpha: float, bits: tuple, note: str) -> None:
     "Give one weight layer its bits, and a quantizer of its own where it would read floats."
     layer = gm.get_submodule(n.target)
     n.args, n.kwargs = (_input(n), *n.args[1:]), {k: v for k, v in n.kwargs.items() if k != "input"}
@@ -368,16 +399,16 @@ def _quantize_layer(gm: fx.GraphModule, n: fx.Node, w_quant: str, alpha: float, 
     if kind != "levels": reads = (_insert_input(gm, n, kind, bits[1], alpha),) if bits[1] != FLOAT else ()
     a_bits = max((gm.get_submodule(r).k for r in reads), default=FLOAT)
     layer.__class__ = QUANTIZED.get(type(layer), type(layer))
-    layer.set_bits(bits[0], w_quant, a_bits, reads if a_bits != FLOAT else (), note if FLOAT in (bits[0], a_bits) else "")
+    layer.set_bits(bits[0], a_bits=a_bits, reads=reads if a_bits != FLOAT else (), note=note if FLOAT in (bits[0], a_bits) else "", **weights_by)
 
-# %% ../nbs/05_layers.ipynb #e9488729
-def _quantize_modules(model, w_bits, a_bits, w_quant, first_bits, last_bits, alpha, activation, rules) -> None:
+# %% ../nbs/05_layers.ipynb #355e4ab9
+def _quantize_modules(model, w_bits, a_bits, weights_by: dict, first_bits, last_bits, alpha, activation, rules) -> None:
     "Fallback without a graph: every registered ReLU and layer, first and last by order of registration."
     layers = [(n, m) for n, m in model.named_modules() if _converts(m)]
     for i, (name, m) in enumerate(layers):
         end = first_bits if i == 0 else last_bits if i == len(layers) - 1 else None
         m.__class__ = QUANTIZED.get(type(m), type(m))
-        m.set_bits(_override(name, w_bits if end is None else end, rules, 0), w_quant, _override(name, a_bits if end is None else end, rules, 1), (), "not traced")
+        m.set_bits(_override(name, w_bits if end is None else end, rules, 0), a_bits=_override(name, a_bits if end is None else end, rules, 1), note="not traced", **weights_by)
     fixed = activation == "dorefa"
     for name, m in list(model.named_modules(remove_duplicate=False)) if activation != "relu" else ():
         if _stays(m, fixed): m.k = _override(name, a_bits, rules, 1)
@@ -394,24 +425,28 @@ def _check_quantize(w_bits, a_bits, w_quant, first_bits, last_bits, activation) 
     if activation not in ACTIVATIONS: raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {activation!r}")
     if activation == "relu" and a_bits != FLOAT: raise ValueError(f"activation='relu' has no levels: a_bits must be {FLOAT} with it; got {a_bits}")
 
-# %% ../nbs/05_layers.ipynb #c765410f
+# %% ../nbs/05_layers.ipynb #43d46ec5
 def quantize(
     model: nn.Module,  # any float network, or one quantized before; not changed
     w_bits: int = 4,  # bits of all weights but the first and last layers'; 1-8 or 32
     a_bits: int = 4,  # bits of all activations but those only the last layer reads; 1-8 or 32 (clip only)
     *,
-    w_quant: str = "dorefa",  # weight quantizer: "dorefa" or "sawb"
+    w_quant: str = "dorefa",  # weight quantizer: "dorefa", "sawb", or with a learned clip "pact", "lsq"
     first_bits: int = FLOAT,  # weight and input of the first layer; 32 in the paper's main tables
     last_bits: int = FLOAT,  # weight and input of the last layer
     alpha: float = 10.0,  # start value of every α (6 at most where ReLU6 was)
     activation: str = "pact",  # "dorefa": clip at 1, not learned; "relu": left as they are (a_bits must be 32)
     fp_shortcut: bool = False,  # shortcuts of residual sums, with their 1×1 convolutions, in full precision
     bits_by: str = "",  # overrides, e.g. "layer1=4, *.conv2=2/8" (weights/activations)
+    alpha_grad: str = "paper",  # rule of α's gradient: "paper" (Eq. 3), "interior" or "lsq"
+    w_scale: str = "layer",  # of 1-bit weights: one scale a "layer" or a "channel"
+    hysteresis: float = 0.0,  # of 1-bit weights: threshold of a change of sign, in mean |w| of the layer, 0 to 0.5
 ) -> nn.Module:  # a low-bit copy; parameters keep their names, each PACT adds one `alpha`
     "A low-bit copy of `model`: weights quantized, each use of ReLU or ReLU6 its own PACT. See `report`."
     _check_quantize(w_bits, a_bits, w_quant, first_bits, last_bits, activation)
+    check_grad(alpha_grad), check_scale(w_scale), check_width(hysteresis)
     if type(model) in QUANTIZED: raise ValueError(f"{type(model).__name__} alone is first and last layer at once; put it into nn.Sequential")
-    rules, how = parse_bits_by(bits_by), (w_quant, first_bits, last_bits, alpha, activation)
+    rules, how = parse_bits_by(bits_by), (dict(w_quant=w_quant, w_scale=w_scale, hysteresis=hysteresis), first_bits, last_bits, alpha, activation)
     model = copy.deepcopy(model)
     try: _quantize_graph(model := _trace(model), w_bits, a_bits, *how, fp_shortcut, rules)
     except TraceError as e:
@@ -419,6 +454,8 @@ def quantize(
         warnings.warn(f"{type(model).__name__} is converted module by module: {e}. Functional and reused activations are not seen; check_levels tells.")
         _quantize_modules(model, w_bits, a_bits, *how, rules)
     _check_rules(model, rules, activation)
+    for m in model.modules():
+        if isinstance(m, PACT) and not isinstance(m, FixedClip): m.grad = alpha_grad
     return model
 
 # %% ../nbs/05_layers.ipynb #b07df0fb

@@ -27,7 +27,7 @@ DATASETS = ("digits", "cifar10", "svhn", "folder", "imagenet")
 MODELS = tuple(f"resnet{d}{form}" for form in ("", "_preact") for d in (20, 32, 44, 56, 110)) + (
     "svhn_convnet", "alexnet_bn", "resnet18_preact", "resnet50_preact", "resnet18", "resnet50", "resnet18_cifar")
 
-# %% ../nbs/08_recipes.ipynb #8d98f7fc
+# %% ../nbs/08_recipes.ipynb #2d923c9d
 @dataclass(frozen=True)
 class Recipe:
     "All numbers of one experiment. Frozen, flat, typed; invalid values raise `ValueError` or `TypeError` when made."
@@ -48,14 +48,21 @@ class Recipe:
     first_bits: int = _f(32, "bits of the first layer's weight and input", bits=True)
     last_bits: int = _f(32, "bits of the last layer's weight and input", bits=True)
     bits_by: str = _f("", "overrides of bits by layer name or pattern; 05_layers shows how to write them")
-    w_quant: str = _f("dorefa", "weight quantizer: dorefa or sawb", choices=("dorefa", "sawb"))
+    w_quant: str = _f("dorefa", "weight quantizer: dorefa, sawb, or with a learned clip pact, lsq", choices=("dorefa", "sawb", "pact", "lsq"))
+    w_scale: str = _f("layer", "of 1-bit weights: one scale a layer or a channel", choices=("layer", "channel"))
+    hysteresis: float = _f(0.0, "of 1-bit weights: a sign changes only beyond so many mean |w| on the other side", lo=0, hi=0.5)
     activation: str = _f("pact", "pact, dorefa (clip at 1, nothing learned) or relu (the float twin; needs a_bits 32)", choices=("pact", "dorefa", "relu"))
     fp_shortcut: bool = _f(False, "keep the shortcuts of residual blocks in full precision")
     init: Optional[str] = _f(None, "start from the best weights of this run's folder, of the same model")
+    teacher: Optional[str] = _f(None, "learn from the best network of this run's folder too, on the same data")
+    teacher_weight: float = _f(0.5, "share of the teacher in the loss", above=0, hi=1)
+    temperature: float = _f(4.0, "by which both networks' logits are divided for the teacher's part", above=0)
+    norm_batches: int = _f(0, "training batches over which batch norm's statistics are taken anew at the end; 0: as training left them", lo=0)
     warmup_epochs: int = _f(0, "epochs at the start that clip but do not round", lo=0)
     alpha_from: str = _f("fixed", "start of each α: fixed (alpha0), from data: max, percentile, mse, or as the run of init has learned it: init", choices=("fixed", "max", "percentile", "mse", "init"))
     alpha0: float = _f(10.0, "start value of every α when fixed", above=0)
     alpha_lr: float = _f(1.0, "learning rate of α as a multiple of lr", lo=0)
+    alpha_grad: str = _f("paper", "gradient of α: paper (Eq. 3), interior (with the rounding's share) or lsq", choices=("paper", "interior", "lsq"))
     lambda_alpha: Optional[float] = _f(None, "λ of ½·λ·Σα²; not given: the weight decay", lo=0)
     optimizer: str = _f("sgd", "sgd (with momentum) or adam (eps 1e-5)", choices=("sgd", "adam"))
     lr: float = _f(0.1, "learning rate, peak for onecycle", above=0)
@@ -100,14 +107,14 @@ def _allowed(kind: type, m: dict, optional: bool) -> str:
         if m["lo"] is not None: words += f" from {m['lo']}" + (f" to {m['hi']}" if m["hi"] is not None else " up")
     return words + (", or None" if optional else "")
 
-# %% ../nbs/08_recipes.ipynb #5b0795cc
+# %% ../nbs/08_recipes.ipynb #195ef14c
 def _check(name: str, value: Any, hint: Any, m: dict) -> Any:
     "`value` in the field's type; else `TypeError` or `ValueError` that says what is allowed."
     kind, optional = _kind(hint)
     if value is None and optional: return None
     says = f"{name} must be {_allowed(kind, m, optional)}; got {value!r}"
     if kind is float and isinstance(value, int) and not isinstance(value, bool): value = float(value)
-    if kind is str and name in ("milestones", "bits_by", "data_dir", "run_dir", "init") and isinstance(value, int) and not isinstance(value, bool): value = str(value)
+    if kind is str and name in ("milestones", "bits_by", "data_dir", "run_dir", "init", "teacher") and isinstance(value, int) and not isinstance(value, bool): value = str(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool): raise TypeError(says)
     if kind is float and not math.isfinite(value): raise ValueError(says)
     if m["choices"] and value not in m["choices"]: raise ValueError(says + _hint(value, m["choices"]))
@@ -147,16 +154,19 @@ def _validate_data(r: Recipe) -> None:
     if r.image_size is not None and r.dataset not in ("folder", "imagenet"): raise ValueError(f"image_size is for datasets folder and imagenet only; got {r.image_size} with {r.dataset}")
     if r.augment == "tensorpack" and r.dataset not in ("svhn", "imagenet"): raise ValueError(f"augment tensorpack is written down for svhn and imagenet only; got {r.dataset}: choose none, crop or crop_flip")
 
-# %% ../nbs/08_recipes.ipynb #8c35e492
+# %% ../nbs/08_recipes.ipynb #02c53df9
+def _weight_bits(r: Recipe) -> set[int]: return {r.w_bits, r.first_bits, r.last_bits, *(w for w, _ in parse_bits_by(r.bits_by).values())}
+
 def _validate_loop(r: Recipe) -> None:
     "Rules between the fields of the loop."
     if r.alpha_from == "init" and (r.init is None or r.activation != "pact"): raise ValueError(f"alpha_from init needs a run to start from (init) and activation pact; got init {r.init!r} and activation {r.activation}")
     if r.warmup_epochs >= r.epochs: raise ValueError(f"warmup_epochs must be below epochs, or nothing is trained with rounding; got {r.warmup_epochs} of {r.epochs}")
+    if r.w_quant == "lsq" and 1 in _weight_bits(r): raise ValueError("w_quant lsq needs 2 bits or more: at 1 bit its largest level is 0; use dorefa, sawb or pact, or other bits")
     if r.accumulate > 1 and r.batch_size < 2 * r.accumulate: raise ValueError(f"accumulate {r.accumulate} leaves fewer than 2 of {r.batch_size} images for a part; at most {r.batch_size // 2}")
     if r.min_lr >= r.lr: raise ValueError(f"min_lr must be below lr; got {r.min_lr} and {r.lr}")
     if r.amp == "float16" and r.sync_bn and r.device == "cpu": raise ValueError("sync_bn needs cuda; got device cpu")
 
-# %% ../nbs/08_recipes.ipynb #70448174
+# %% ../nbs/08_recipes.ipynb #e7746154
 _CIFAR = Recipe(recipe="cifar10_resnet20", dataset="cifar10")
 _ADAM = dict(optimizer="adam", batch_size=128)
 _IMAGENET = dict(dataset="imagenet", valid_fraction=0.01, augment="tensorpack", milestones="30,60,85,95", epochs=110, batch_size=256, weight_decay=1e-4)
@@ -164,6 +174,7 @@ _DOC2 = dict(dataset="cifar10", model="resnet18_cifar", weight_decay=5e-4)
 RECIPES = {r.recipe: r for r in (
     Recipe(recipe="digits", width=8, alpha_from="mse", lr=0.1, weight_decay=5e-4, schedule="onecycle", epochs=30, batch_size=64, augment="crop", valid_fraction=0.15),
     _CIFAR,
+    replace(_CIFAR, recipe="cifar10_resnet20_w1a2", w_bits=1, a_bits=2, w_scale="channel", alpha_from="mse", schedule="cosine"),
     Recipe(recipe="cifar10_resnet18", **_DOC2, w_bits=32, a_bits=32, activation="relu", milestones="66,86,99", epochs=112),
     Recipe(recipe="cifar10_resnet18_finetune", **_DOC2, w_bits=8, a_bits=8, alpha_from="max", milestones="31,51", epochs=71, batch_size=926),
     Recipe(recipe="svhn_convnet", dataset="svhn", model="svhn_convnet", **_ADAM, lr=1e-3, milestones="50,100,150", gamma=0.5, weight_decay=1e-7, epochs=200, augment="none", valid_fraction=0.02),
@@ -172,17 +183,19 @@ RECIPES = {r.recipe: r for r in (
     Recipe(recipe="imagenet_resnet50", model="resnet50", w_bits=8, **_IMAGENET),
 )}
 
-# %% ../nbs/08_recipes.ipynb #71c32078
+# %% ../nbs/08_recipes.ipynb #dd1d45e9
 _PAPER = {"w_quant": "sec. 4: DoReFa scheme for weights", "activation": "sec. 3", "first_bits": "sec. 4.2: first and last layer not quantized", "last_bits": "sec. 4.2",
           "alpha_from": "sec. 3.2", "alpha0": "Fig. 2 starts at 10", "alpha_lr": "none given: as the weights", "lambda_alpha": "sec. 3.2: as the weights (Fig. 2 and 8 use 0.01)",
-          "warmup_epochs": "sec. 4: trained from scratch, quantized from the start", "gamma": "App. B", "width": "as published", "min_lr": "not used"}
+          "warmup_epochs": "sec. 4: trained from scratch, quantized from the start", "gamma": "App. B", "width": "as published", **dict.fromkeys(("min_lr", "teacher_weight", "temperature", "norm_batches", "hysteresis"), "not used")}
 _SGD = {"optimizer": "App. B: SGD", "momentum": "App. B: 0.9", "lr": "App. B: 0.1", "schedule": "App. B", "gamma": "App. B: ×0.1"}
 _OWN_VALID = "ours: the paper reports the test set only; 0 trains on everything"
 _RESNETS = {**_PAPER, **_SGD, "model": "App. B: full pre-activation", "milestones": "App. B: at 30, 60, 85, 95 (tensorpack also at 105)", "weight_decay": "App. B: 1e-4", "epochs": "App. B: 110", "batch_size": "App. B: 256",
             "augment": "tensorpack imagenet-resnet.py (the paper's line: resize 256, crop 224)", "valid_fraction": _OWN_VALID, "dataset": "App. B"}
+_W1A2 = {"w_bits": "source document 004", "a_bits": "source document 004", "w_scale": "ours: document 004 has one a layer", "alpha_from": "ours", "schedule": "ours: document 004 gives none"}
 SOURCES = {
     "cifar10_resnet20": {**_PAPER, **_SGD, "model": "sec. 4 and App. B: ResNet20", "width": "He et al. 2015, table 6: 16, 32, 64", "milestones": "App. B: at 60 and 120", "weight_decay": "App. B: 2e-4", "epochs": "App. B: 200", "batch_size": "App. B: 128",
         "augment": "tensorpack cifar10-resnet.py: pad to 40, crop 32, flip", "valid_fraction": _OWN_VALID},
+    "cifar10_resnet20_w1a2": {**_PAPER, **_SGD, **_W1A2, "model": "document 004: ResNet-20", "width": "as published", "weight_decay": "App. B: 2e-4", "epochs": "document 004: 200", "batch_size": "App. B: 128", "augment": "as cifar10_resnet20", "valid_fraction": _OWN_VALID},
     "svhn_convnet": {**_PAPER, "model": "App. B; tensorpack svhn-digit-dorefa.py", "optimizer": "App. B: Adam, eps 1e-5", "momentum": "Adam's default β1", "lr": "App. B: 1e-3", "schedule": "App. B", "milestones": "App. B: every 50 epochs", "gamma": "App. B: ×0.5",
         "weight_decay": "App. B: 1e-7 (tensorpack: fully connected layers only)", "epochs": "App. B: 200", "batch_size": "App. B: 128", "augment": "App. B: resize to 40 only (tensorpack also jitters)", "extra": "tensorpack: train + extra; the paper counts 73,257", "valid_fraction": _OWN_VALID},
     "imagenet_alexnet_bn": {**_PAPER, "model": "App. B: batch norm for LRN", "optimizer": "App. B: Adam, eps 1e-5", "momentum": "Adam's default β1", "lr": "App. B: 1e-4", "schedule": "App. B", "milestones": "App. B: at 56 and 64", "gamma": "App. B: ×0.2",
@@ -206,10 +219,12 @@ def recipe_table(
     cell = (lambda n, f: SOURCES[n].get(f.name, "")) if sources else (lambda n, f: getattr(RECIPES[n], f.name))
     return pd.DataFrame([dict(field=f.name, **{n: cell(n, f) for n in names}) for f in fields(Recipe)]).set_index("field")
 
-# %% ../nbs/08_recipes.ipynb #fb14a2ad
+# %% ../nbs/08_recipes.ipynb #dd35a78d
 def _float(r: Recipe) -> bool:
     "Whether nothing is rounded."
-    return {r.w_bits, r.a_bits, r.first_bits, r.last_bits, *(b for pair in parse_bits_by(r.bits_by).values() for b in pair)} == {32}
+    return _weight_bits(r) | _input_bits(r) == {32}
+
+def _input_bits(r: Recipe) -> set[int]: return {r.a_bits, r.first_bits, r.last_bits, *(a for _, a in parse_bits_by(r.bits_by).values())}
 
 def _idle(r: Recipe) -> dict[str, str]:
     "Fields without effect in `r`, each with what would give them one."
@@ -220,7 +235,10 @@ def _idle(r: Recipe) -> dict[str, str]:
     if r.alpha_from != "fixed": out["alpha0"] = "alpha_from fixed"
     if r.activation == "relu" or (r.activation == "dorefa" and r.first_bits == r.last_bits == 32): out |= dict.fromkeys(("alpha0", "alpha_from", "alpha_lr", "lambda_alpha"), "activation pact")
     if _float(r): out |= dict.fromkeys(("warmup_epochs", "fp_shortcut"), "fewer than 32 bits")
-    if {r.w_bits, r.first_bits, r.last_bits, *(w for w, _ in parse_bits_by(r.bits_by).values())} == {32}: out["w_quant"] = "weights of fewer than 32 bits"
+    if _weight_bits(r) == {32}: out["w_quant"] = "weights of fewer than 32 bits"
+    if 1 not in _weight_bits(r) or r.w_quant not in ("dorefa", "sawb"): out |= dict.fromkeys(("w_scale", "hysteresis"), "weights of 1 bit, by dorefa or sawb")
+    if "alpha_lr" in out or _input_bits(r) == {32}: out["alpha_grad"] = "activation pact of fewer than 32 bits"
+    if r.teacher is None: out |= dict.fromkeys(("teacher_weight", "temperature"), "a teacher")
     return out
 
 # %% ../nbs/08_recipes.ipynb #10548756

@@ -7,7 +7,7 @@ __all__ = ['ALPHA_FLOOR', 'Hook', 'alphas', 'param_groups', 'make_optimizer', 'm
            'Trainer', 'WholeStep', 'tensor_rates', 'on_gpu', 'alpha_rows', 'train_epoch', 'get_state', 'set_state',
            'validate', 'Fit', 'fit']
 
-# %% ../nbs/09_training.ipynb #98201c71
+# %% ../nbs/09_training.ipynb #51152356
 import contextlib
 import copy
 import math
@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from .checkpoints import Watch
 from .core import evaluating, seed_of
 from .fused import fuse, load_fused
+from .layers import QuantWeight
 from .models import count_macs
 from .pact import PACT, AlphaError
 from .parallel import World, all_sum, any_of, from_main, same_buffers, share_weight
@@ -103,7 +104,7 @@ def line(row: dict, epochs: int) -> str:
     valid += "  clip only" if row["warmup"] else ""
     return f"epoch {row['epoch']:>3}/{epochs}  loss {row['train_loss']:.4f}  train {row['train_top1']:6.2%}{valid}  lr {row['lr']:.4g}  {row['seconds']:.1f} s"
 
-# %% ../nbs/09_training.ipynb #e6861e7b
+# %% ../nbs/09_training.ipynb #eff9f127
 class Trainer:
     "State of a training run: `train_epoch(trainer)` advances it by one epoch."
     def __init__(
@@ -114,7 +115,9 @@ class Trainer:
         say: Callable[[str], None] = print,  # receives one-line messages
         world: World = World(),  # this process among those of torchrun
         mode: Optional[str] = None,  # the engine of a run to be continued; None: by the rule
+        teacher: Optional[nn.Module] = None,  # a network to learn from as well, on the same device
     ):
+        self.teacher = teacher if teacher is None else teacher.eval()
         self.model, self.train, self.r, self.say, self.world = model, train, r, say, world
         self.done, self.step, self.spent, self.lr = 0, 0, 0.0, r.lr  # finished epochs; steps and seconds of the present one
         self.device = next(model.parameters()).device
@@ -124,6 +127,7 @@ class Trainer:
         self.optimizer = make_optimizer(model, r)
         self.schedule = make_schedule(self.optimizer, r, len(train))
         self.names, self.alphas = list(alphas(model)), list(alphas(model).values())
+        self.clips = [m.w_alpha for m in model.modules() if isinstance(m, QuantWeight) and m.learns()]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=r.amp == "float16")
         self.random = any(isinstance(m, nn.modules.dropout._DropoutNd) for m in model.modules())
         self.lag = self.device.type != "cpu" and r.amp != "float16"  # the host looks at flags of earlier steps and never waits
@@ -219,14 +223,23 @@ def _error(self: Trainer, t: int, mine: bool = True) -> NonFiniteError:
     who = _culprit(self.model, next(self.train.epoch(self.done, t))[0]) if mine else "in another process, whose message names the layer"
     return NonFiniteError(f"loss is not finite at epoch {self.done + 1}, step {t + 1} of {len(self.train)}: {who}. Try a smaller lr or alpha_lr; metrics and checkpoints up to the epoch before are kept")
 
-# %% ../nbs/09_training.ipynb #a8510538
+# %% ../nbs/09_training.ipynb #236bebbc
+def _loss(self: Trainer, logits: Tensor, xb: Tensor, yb: Tensor) -> Tensor:
+    "Cross-entropy, or its mean with the divergence from the teacher."
+    hard = F.cross_entropy(logits, yb)
+    if self.teacher is None: return hard
+    with torch.no_grad(), self.cast(): told = self.teacher(_laid_out(self, xb)).float()
+    t, share = self.r.temperature, self.r.teacher_weight
+    return (1 - share) * hard + share * t * t * F.kl_div(F.log_softmax(logits / t, 1), F.log_softmax(told / t, 1), reduction="batchmean", log_target=True)
+
+# %% ../nbs/09_training.ipynb #aa7d7b09
 def _backward(self: Trainer, t: int, xb: Tensor, yb: Tensor, total: int) -> Tensor:
     "Forward and backward of one part; a part of another size than the usual runs uncompiled, as it would compile anew."
     net = self.compiled if self.compiled is not None and len(xb) == self.full else self.net
     try:
         with self.cast(): logits = net(_laid_out(self, xb))
     except AlphaError as e: raise _error(self, t) from e
-    loss = F.cross_entropy(logits.float(), yb)
+    loss = _loss(self, logits.float(), xb, yb)
     weight = share_weight(len(yb), total, self.world.size)
     self.scaler.scale(loss if weight == 1 else loss * weight).backward()
     self.loss += loss.detach() * len(yb); self.right += (logits.argmax(1) == yb).sum()
@@ -246,7 +259,7 @@ def _step(self: Trainer, t: int, xb: Tensor, yb: Tensor) -> None:
     _flag(self, bad, t); _look(self)
     if _update(self): self.schedule.step()
 
-# %% ../nbs/09_training.ipynb #70c875e4
+# %% ../nbs/09_training.ipynb #e017d5b8
 def _update(self: Trainer) -> bool:
     "Let the gradients act, and note what pulled on each α; False if float16 skipped the step and scaled the loss down."
     self.scaler.unscale_(self.optimizer)
@@ -256,6 +269,7 @@ def _update(self: Trainer) -> bool:
     if self.scaler.get_scale() < scale: self.skipped += 1; return False
     self.pull += pull
     if self.alphas: _floor(self)
+    if self.clips: _floor_clips(self)
     return True
 
 @torch.no_grad()
@@ -263,6 +277,11 @@ def _floor(self: Trainer) -> None:
     "Put α back to the floor where a step went below, and count it."
     self.floored += torch.stack(self.alphas) < ALPHA_FLOOR
     torch._foreach_clamp_min_(self.alphas, ALPHA_FLOOR)
+
+@torch.no_grad()
+def _floor_clips(self: Trainer) -> None:
+    "The learned clips of weights stay above zero too; they are much smaller than an α."
+    torch._foreach_clamp_min_(self.clips, 1e-3 * ALPHA_FLOOR)
 
 # %% ../nbs/09_training.ipynb #3c46701f
 class WholeStep:
@@ -423,7 +442,7 @@ def _bar(epochs: int, trainer: Trainer) -> tuple[Optional[Any], Optional[Callabl
 # %% ../nbs/09_training.ipynb #46b5a337
 Hook = Callable[[Fit, Trainer], None]
 
-# %% ../nbs/09_training.ipynb #190825da
+# %% ../nbs/09_training.ipynb #ee265b3e
 def fit(
     model: nn.Module,  # trained in place
     train: Any,  # `data.Batches`, shuffled
@@ -437,9 +456,10 @@ def fit(
     watch: Optional[Watch] = None,  # says when to pause
     state: Optional[dict] = None,  # {"trainer": get_state(…), "fit": vars(Fit)}: continue from there
     world: World = World(),
+    teacher: Optional[nn.Module] = None,  # a network to learn from as well
 ) -> Fit:
     "Train by recipe; `NonFiniteError` stops it. The model ends with the last epoch's weights, not the best."
-    trainer = Trainer(model, train, r, say, world, state and state["trainer"]["mode"])
+    trainer = Trainer(model, train, r, say, world, state and state["trainer"]["mode"], teacher)
     if state: set_state(trainer, state["trainer"])
     out = Fit(**{**state["fit"], "mode": trainer.mode, "paused": ""}) if state else Fit(mode=trainer.mode, alphas=alpha_rows(trainer))
     on_start(out, trainer)

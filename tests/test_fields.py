@@ -32,7 +32,7 @@ TRAINED = {
     "w_quant": ({}, dict(w_quant="sawb")), "activation": ({}, dict(activation="dorefa")), "fp_shortcut": ({}, dict(fp_shortcut=True)), "warmup_epochs": ({}, dict(warmup_epochs=1)), "alpha_from": ({}, dict(alpha_from="max")),
     "alpha0": (dict(alpha_from="fixed", alpha0=2.0), dict(alpha0=1.0)), "alpha_lr": ({}, dict(alpha_lr=0.1)), "lambda_alpha": ({}, dict(lambda_alpha=0.1)), "optimizer": ({}, dict(optimizer="adam")), "lr": ({}, dict(lr=0.05)), "momentum": ({}, dict(momentum=0.5)),
     "weight_decay": ({}, dict(weight_decay=0.01)), "schedule": ({}, dict(schedule="cosine")), "milestones": (dict(schedule="multistep", milestones="5"), dict(milestones="1")), "gamma": (dict(schedule="multistep", milestones="1"), dict(gamma=0.5)),
-    "min_lr": (dict(schedule="cosine"), dict(min_lr=0.05)), "epochs": ({}, dict(epochs=1)), "batch_size": ({}, dict(batch_size=32)), "accumulate": ({}, dict(accumulate=2)), "seed": ({}, dict(seed=1)), "amp": ({}, dict(amp="bfloat16")),
+    "min_lr": (dict(schedule="cosine"), dict(min_lr=0.05)), "epochs": ({}, dict(epochs=1)), "batch_size": ({}, dict(batch_size=32)), "alpha_grad": ({}, dict(alpha_grad="interior")), "w_scale": (dict(w_bits=1), dict(w_scale="channel")), "hysteresis": (dict(w_bits=1), dict(hysteresis=0.3)), "accumulate": ({}, dict(accumulate=2)), "seed": ({}, dict(seed=1)), "amp": ({}, dict(amp="bfloat16")),
 }
 
 
@@ -93,6 +93,20 @@ def test_extra(tmp_path):
 def test_init(tmp_path):
     start = outcome(tmp_path, "float", w_bits=32, a_bits=32, activation="relu")
     assert outcome(tmp_path, "low", init=str(start["path"]))["weights"] != outcome(tmp_path, "scratch")["weights"]
+
+
+def test_teacher(plain, tmp_path):
+    start = str(outcome(tmp_path, "float", w_bits=32, a_bits=32, activation="relu")["path"])
+    taught = [outcome(tmp_path, f"taught{i}", teacher=start, **how)["weights"] for i, how in enumerate(({}, dict(teacher_weight=0.9), dict(temperature=1.0)))]
+    assert len({plain["weights"], *taught}) == 4
+    with pytest.raises(ValueError, match="not the folder of a run"): run(from_params(dict(**BASE, teacher=str(tmp_path))))
+
+
+def test_norm_batches(plain, tmp_path):
+    anew = outcome(tmp_path, "anew", norm_batches=2)
+    a, b = (load_weights(x["path"] / "best.pt")["model"] for x in (plain, anew))
+    differ = {n for n in a if not torch.equal(a[n], b[n])}
+    assert anew["weights"] == plain["weights"] and differ and all("running_" in n or "num_batches" in n for n in differ)
 
 
 def test_device():
