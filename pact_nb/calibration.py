@@ -83,8 +83,8 @@ def entropy_at(
         run = _runner(model, x); run.advance(name)
         return _try(run, found[name], y, values)
 
-# %% ../nbs/10b_calibration.ipynb #0ae186fd
-GRID = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.1, 1.25, 1.6)  # multiples of the present α
+# %% ../nbs/10b_calibration.ipynb #1e1902f2
+GRID = (0.4, 0.6, 0.75, 0.9, 1.1, 1.3, 1.6)  # multiples of the present α
 
 def _in_order(model: nn.Module) -> dict[str, nn.Parameter]:
     "Each learned α by the name of its PACT, in the order in which they run; without a graph, in that of registration."

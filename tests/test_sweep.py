@@ -77,11 +77,14 @@ def test_report(swept):
 def test_evaluate(swept):
     tmp = swept[0]
     run = tmp / "runs" / "digits_w4a4_s0"
-    code, said = papermill("evaluate", tmp / "evaluate.ipynb", "run", str(run))
+    code, said = papermill("evaluate", tmp / "evaluate.ipynb", "run", str(run), "export", "True")
     assert code == 0, said[-2000:]
     lines = (run / "preds.csv").read_text().splitlines()
     right = sum(line.rsplit(",", 1)[1] == "True" for line in lines[1:])
     assert len(lines) == 361 and right / 360 == json.loads((run / "summary.json").read_text())["test_top1"]
+    from pact_nb.packed import load_network
+    net, about = load_network(run / "network.safetensors")
+    assert about["run"] == run.name and all((run / f"network-{form}.onnx").is_file() for form in ("qdq", "integer", "fast")) and "network-integer.onnx" in str(outputs(tmp / "evaluate.ipynb"))
     assert (run / "confusion.png").is_file() and sum("image/png" in o.get("data", {}) for o in outputs(tmp / "evaluate.ipynb")) >= 2
 
 
