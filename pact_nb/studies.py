@@ -84,7 +84,7 @@ def _tell(f: Any, key: tuple, i: int, n: int, say: Callable) -> Optional[str]:
     say(f"{i}/{n} {key[0]}, seed {key[1]}: {error or 'finished'}")
     return error
 
-# %% ../nbs/11c_studies.ipynb #5413e089
+# %% ../nbs/11c_studies.ipynb #e918ab7a
 def read_study(path: str | Path) -> dict[str, dict]:
     "Setting → row, from the JSON that `study` wrote; `FileNotFoundError` says how to make it."
     path = Path(path)
@@ -108,7 +108,7 @@ def compare(
 def study_table(rows: dict[str, dict]) -> "pandas.DataFrame":
     "A line a setting: mean, standard deviation, n, and what every row shares in the caption."
     import pandas as pd
-    return pd.DataFrame([dict(setting=n, test=f"{100 * r['test_mean']:.2f} ± {100 * (r['test_std'] or math.nan):.2f}", valid=None if r["valid_mean"] is None else f"{100 * r['valid_mean']:.2f}", n=r["n_runs"]) for n, r in rows.items()]).set_index("setting")
+    return pd.DataFrame([dict(setting=n, test=f"{100 * r['test_mean']:.2f} ± {100 * (math.nan if r['test_std'] is None else r['test_std']):.2f}", valid=None if r["valid_mean"] is None else f"{100 * r['valid_mean']:.2f}", n=r["n_runs"]) for n, r in rows.items()]).set_index("setting")
 
 def study_caption(rows: dict[str, dict]) -> str:
     "Data set, test images, epochs, device and versions, from the rows themselves."
