@@ -154,7 +154,7 @@ def test_fused(plain, tmp_path):
     with pytest.raises(ValueError, match="amp off"): run(from_params(dict(fused="on", amp="bfloat16", device="cpu")))
 
 
-TESTED = {*TRAINED, "fused", "recipe", "dataset", "data_dir", "image_size", "workers", "extra", "init", "device", "compile", "world_size", "sync_bn", "log_every", "max_minutes", "resume", "run_dir", "save_minutes"}
+TESTED = {*TRAINED, "fused", "recipe", "dataset", "data_dir", "image_size", "workers", "extra", "init", "teacher", "teacher_weight", "temperature", "norm_batches", "device", "compile", "world_size", "sync_bn", "log_every", "max_minutes", "resume", "run_dir", "save_minutes"}
 
 
 def test_none_forgotten(): assert TESTED == {f.name for f in fields(Recipe)}
