@@ -345,17 +345,22 @@ def share(counts: tuple = (1, 2), model: str = "resnet20", batch_size: int = 128
         rows.append(dict(at_once=n, images_per_s=sum(rates), slowest=min(rates)))
     return [dict(**r, gain=r["images_per_s"] / rows[0]["images_per_s"]) for r in rows]
 
-# %% ../nbs/bench.ipynb #665dbc58
+# %% ../nbs/bench.ipynb #44d4b12f
+def _high_water() -> int:
+    "The most memory this process has held, in bytes: of the process itself where /proc says so, as ru_maxrss counts what it was forked from."
+    try: return next(int(l.split()[1]) * 1024 for l in Path("/proc/self/status").read_text().splitlines() if l.startswith("VmHWM"))
+    except (OSError, StopIteration): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
 def _peak(v: Variant, model: str, batch_size: int, image_size: int, device: str) -> float:
     "Megabytes above what was there before: the process's high-water mark, or the GPU's."
     x, y = make_batch(batch_size, image_size, device)
     if device == "cpu": keep_freed_memory()
     make_ready(v, model, x[:2], y[:2])  # imports and compilers are paid before
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    before = _high_water()
     if device == "cuda": torch.cuda.reset_peak_memory_stats(); before = torch.cuda.memory_allocated()
     ready = make_ready(v, model, x, y)
     for _ in range(2): ready.step()
-    return ((torch.cuda.max_memory_allocated() if device == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024) - before) / 1e6
+    return ((torch.cuda.max_memory_allocated() if device == "cuda" else _high_water()) - before) / 1e6
 
 def peak_memory(variants: list[Variant], model: str, batch_size: int, image_size: int, device: str = "cpu") -> list[dict]:
     "Peak memory of each variant, each in a process of its own."
