@@ -83,28 +83,28 @@ def saved_bytes(net: Callable, model: nn.Module, x: Tensor, y: Tensor, amp: str 
     loss.backward(); model.zero_grad(set_to_none=True)
     return sum(kept.values())
 
-# %% ../nbs/bench.ipynb #f2d1d60f
+# %% ../nbs/bench.ipynb #acd62dca
+def _replaced(net: nn.Module) -> list[tuple[str, nn.Module]]:
+    "Names and modules that other libraries' quantizers take the place of: every convolution and ReLU but the first layer."
+    return [(n, m) for n, m in net.named_modules() if isinstance(m, (nn.Conv2d, nn.ReLU))][1:]
+
 def _brevitas(net: nn.Module, k: int) -> nn.Module:
     "Brevitas' default quantizers, on all but the first and last layer's weights."
     import brevitas.nn as qnn
-    layers = [(n, m) for n, m in net.named_modules() if isinstance(m, (nn.Conv2d, nn.ReLU))]
-    for name, m in layers[1:]:
-        parent, _, child = name.rpartition(".")
+    for name, m in _replaced(net):
         new = qnn.QuantReLU(bit_width=k) if isinstance(m, nn.ReLU) else qnn.QuantConv2d(m.in_channels, m.out_channels, m.kernel_size, m.stride, m.padding, bias=m.bias is not None, weight_bit_width=k)
         if isinstance(m, nn.Conv2d): new.load_state_dict(m.state_dict(), strict=False)
-        setattr(net.get_submodule(parent), child, new)
+        net.set_submodule(name, new)
     return net
 
 def _torchao(net: nn.Module, k: int) -> nn.Module:
     "torchao's fake quantizers behind each ReLU and on each weight but the first and last layer's."
     from torch.nn.utils import parametrize
     from torchao.quantization.qat import IntxFakeQuantizeConfig, IntxFakeQuantizer
-    layers = [(n, m) for n, m in net.named_modules() if isinstance(m, (nn.Conv2d, nn.ReLU))]
     code = getattr(torch, f"int{k}")
-    for name, m in layers[1:]:
-        parent, _, child = name.rpartition(".")
+    for name, m in _replaced(net):
         if isinstance(m, nn.Conv2d): parametrize.register_parametrization(m, "weight", _Rows(IntxFakeQuantizer(IntxFakeQuantizeConfig(code, "per_channel", is_symmetric=True))))
-        else: setattr(net.get_submodule(parent), child, nn.Sequential(m, _Rows(IntxFakeQuantizer(IntxFakeQuantizeConfig(getattr(torch, f"uint{k}"), "per_token", is_symmetric=False)))))
+        else: net.set_submodule(name, nn.Sequential(m, _Rows(IntxFakeQuantizer(IntxFakeQuantizeConfig(getattr(torch, f"uint{k}"), "per_token", is_symmetric=False)))))
     return net
 
 # %% ../nbs/bench.ipynb #1226512b
@@ -259,7 +259,7 @@ def scaling(what: str, values: Optional[tuple] = None, rounds: int = 12, image_s
         rows += [dict(by=what, value=value, engine=e, step_ms=1e3 * quartiles(t)[1], ratio=quartiles([a / b for a, b in zip(t, times["float"])])[1]) for e, t in times.items()]
     return rows
 
-# %% ../nbs/bench.ipynb #78b1ed05
+# %% ../nbs/bench.ipynb #813d89a8
 def limits(device: str = "cpu", size: int = 2048, megabytes: int = 256, repeat: int = 5, dtype: torch.dtype = torch.float32) -> dict:
     "Copy bandwidth in GB/s (bytes read and written) and matrix rate in GFLOP/s, best of `repeat`."
     a, x = torch.randn(size, size, device=device, dtype=dtype), torch.empty(megabytes << 18, device=device)
@@ -270,6 +270,7 @@ def limits(device: str = "cpu", size: int = 2048, megabytes: int = 256, repeat: 
         return min(times)
     return dict(copy_gb_s=2 * x.nbytes / best(lambda: y.copy_(x)) / 1e9, matrix_gflop_s=2 * size**3 / best(lambda: torch.mm(a, a, out=out)) / 1e9, dtype=str(dtype).removeprefix("torch."))
 
+# %% ../nbs/bench.ipynb #31549008
 class _Traffic(TorchDispatchMode):
     "Sums the bytes of every tensor that an operator reads or writes; views and allocations move nothing."
     def __init__(self): super().__init__(); self.bytes = 0
@@ -405,7 +406,7 @@ def ablations(model: str = "resnet20", batch_size: int = 128, image_size: int = 
         add(what, *_processes(how, *size, turns), kept, turns)
     return rows
 
-# %% ../nbs/bench.ipynb #d9432165
+# %% ../nbs/bench.ipynb #b4a6d4bb
 def all_variants(quick: bool, bits: tuple, device: str) -> list[Variant]:
     "What `python -m pact_nb.bench` measures."
     engines = ["eager", "compiled"] + (["fused", "fused compiled"] if device == "cpu" else [])
@@ -419,6 +420,7 @@ def other_variants() -> list[Variant]:
     "Other libraries' quantizers in the same network, with what they are held against; some take seconds a step."
     return [Variant(w, k, e) for w, k in (("float", 32), ("ours", 4), *((o, 4) for o in OTHERS)) for e in ("eager", "compiled")]
 
+# %% ../nbs/bench.ipynb #28f39fcf
 def _options() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m pact_nb.bench", allow_abbrev=False, description="What a training step costs, as a ratio to float in the same run.")
     for name, kind, default in (("model", str, "resnet20"), ("batch_size", int, 128), ("image_size", int, 32), ("rounds", int, None), ("device", str, "cpu")): p.add_argument(f"--{name}", type=kind, default=default)
@@ -468,11 +470,12 @@ def _measure_all(a: argparse.Namespace) -> dict:
         if a.json: write_atomic(Path(a.json), json.dumps(told, indent=1) + "\n")  # what is known so far is kept
     return told
 
-# %% ../nbs/bench.ipynb #40b4fcb4
+# %% ../nbs/bench.ipynb #035dc0c9
 def _sections(a: argparse.Namespace, told: dict) -> Iterator[tuple[str, Any]]:
     "(name, result) of each part that the options ask for, as soon as it is known."
+    kept = lambda variants: [v for v in variants if not a.eager or "compiled" not in v.engine]
     def rows(variants, rounds):
-        out = measure([v for v in variants if not a.eager or "compiled" not in v.engine], a.model, a.batch_size, a.image_size, rounds, a.device, cold=not a.quick)
+        out = measure(kept(variants), a.model, a.batch_size, a.image_size, rounds, a.device, cold=not a.quick)
         for r in out: print(f"{r['variant']:>32}: {r['step_ms']:7.1f} ms  {r['ratio']:.3f}x {r['ratio_to']} (quartiles {r['ratio_q1']:.3f} to {r['ratio_q3']:.3f}, {r['rounds']} rounds)  keeps {r['saved_mb']:.1f} MB, {r['saved_ratio']:.3f}x", flush=True)
         return out
     yield "rows", rows(all_variants(a.quick, a.bits, a.device), a.rounds)
@@ -485,7 +488,7 @@ def _sections(a: argparse.Namespace, told: dict) -> Iterator[tuple[str, Any]]:
     if a.scaling: yield "scaling", [r for s in a.scaling for r in scaling(s, device=a.device)]
     if a.ablations: yield "ablations", ablations(a.model, a.batch_size, a.image_size)
     if a.share: yield "share", share(a.share, a.model, a.batch_size, a.image_size, a.device)
-    if a.peak: yield "peak", peak_memory([v for v in all_variants(True, a.bits, a.device) if not a.eager or "compiled" not in v.engine], a.model, a.batch_size, a.image_size, a.device)
+    if a.peak: yield "peak", peak_memory(kept(all_variants(True, a.bits, a.device)), a.model, a.batch_size, a.image_size, a.device)
     if a.data_dir: yield "loader", _loader_rates(a.data_dir)
     if a.others: yield "others", rows(other_variants(), max(3, a.rounds // 4))
 

@@ -5,8 +5,7 @@
 # %% auto #0
 __all__ = ['W_SCALES', 'check_scale', 'binary', 'check_width', 'held_signs']
 
-# %% ../nbs/04_binary.ipynb #8de5aae5
-import math
+# %% ../nbs/04_binary.ipynb #d725f107
 from typing import Optional
 import torch
 from torch import Tensor

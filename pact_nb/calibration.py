@@ -6,8 +6,7 @@
 __all__ = ['GRID', 'POST_METHODS', 'REPAIRS', 'entropy_at', 'entropy_alphas', 'learn_alphas', 'correct_bias', 'set_alphas',
            'mend', 'post_training']
 
-# %% ../nbs/10b_calibration.ipynb #ec4d107a
-import copy
+# %% ../nbs/10b_calibration.ipynb #52bab879
 import math
 import operator
 from typing import Any, Iterable

@@ -5,35 +5,26 @@
 # %% auto #0
 __all__ = ['cost', 'Machine', 'images_per_second', 'network_layers', 'cost_page']
 
-# %% ../nbs/13_cost.ipynb #624b79e8
+# %% ../nbs/13_cost.ipynb #0c011e24
 from dataclasses import dataclass
+from functools import cache
 from typing import Optional
 import torch
 from torch import Tensor, nn
-from .core import FLOAT, evaluating
-from .layers import QuantWeight
-from .models import create_model, input_size
+from .core import FLOAT
+from .models import create_model, input_size, macs_by_layer
 
-# %% ../nbs/13_cost.ipynb #2dca0de1
+# %% ../nbs/13_cost.ipynb #d1af9466
 def cost(
     model: nn.Module,  # float or quantized; on the meta device nothing is computed
-    x: Tensor,  # input [N, C, H, W], for the shapes
+    x: Tensor,  # input [N, …], for the shapes
 ) -> list[dict]:  # layer, macs, weights, w_bits, a_bits, bitops, weight_bytes, input_bytes; for one image
-    "What each convolution and linear layer costs."
-    rows, hooks = [], []
-    def look(name):
-        def hook(m, args, out):
-            macs = out[0, 0].numel() * m.weight.numel() if out.dim() > 2 else m.weight.numel()
-            w, a = (m.w_bits, m.a_bits) if isinstance(m, QuantWeight) else (FLOAT, FLOAT)
-            rows.append(dict(layer=name, macs=macs, weights=m.weight.numel(), w_bits=w, a_bits=a, bitops=macs * w * a, weight_bytes=m.weight.numel() * w / 8, input_bytes=args[0][0].numel() * a / 8))
-        return hook
-    for name, m in model.named_modules():
-        if isinstance(m, (nn.Conv2d, nn.Linear)): hooks.append(m.register_forward_hook(look(name)))
-    try:
-        with evaluating(model): model(x)
-    finally:
-        for h in hooks: h.remove()
-    return rows
+    "What each convolution and linear layer costs; 32 bits where float."
+    def row(layer, macs, inputs):
+        m = model.get_submodule(layer)
+        n, w, a = m.weight.numel(), getattr(m, "w_bits", FLOAT), getattr(m, "a_bits", FLOAT)
+        return dict(layer=layer, macs=macs, weights=n, w_bits=w, a_bits=a, bitops=macs * w * a, weight_bytes=n * w / 8, input_bytes=inputs * a / 8)
+    return [row(**r) for r in macs_by_layer(model, x)]
 
 # %% ../nbs/13_cost.ipynb #a7505daa
 @dataclass(frozen=True)
@@ -56,7 +47,7 @@ def _busy(channels: int, units: int) -> float:
     "The share of `units` that work when `channels` are dealt out to them."
     return channels / (-(-channels // units) * units)
 
-# %% ../nbs/13_cost.ipynb #115d5382
+# %% ../nbs/13_cost.ipynb #4a4dd126
 def images_per_second(
     layers: list[dict],  # macs, weights, c_in, c_out, bits of each layer, from `network_layers`
     machine: Machine = Machine(),
@@ -72,27 +63,30 @@ def images_per_second(
         seconds += max(compute, 0.0 if i in stays else l["weights"] * l["bits"] / 8 / machine.bandwidth)
     return 1 / seconds
 
+# %% ../nbs/13_cost.ipynb #b37c3b2c
+@cache
+def _sizes(name: str) -> list[dict]:
+    "macs, weights, c_in, c_out of each layer of a network, counted once."
+    with torch.device("meta"): net, x = create_model(name), torch.zeros(1, 3, input_size(name), input_size(name))
+    found = [(r, *net.get_submodule(r["layer"]).weight.shape[:2]) for r in cost(net, x)]
+    return [dict(macs=r["macs"], weights=r["weights"], c_in=c_in, c_out=c_out) for r, c_out, c_in in found]
+
 def network_layers(
     name: str,  # of `list_models()`
     bits: int,  # of all layers but the ends: 16, 8, 4 or 2
     ends: Optional[int] = None,  # bits of first and last layer; None: `bits`
 ) -> list[dict]:  # macs, weights, c_in, c_out, bits
     "The layers of a network for `images_per_second`."
-    with torch.device("meta"):
-        net, found = create_model(name), dict()
-        for r in cost(net, torch.zeros(1, 3, input_size(name), input_size(name))): found[r["layer"]] = r
-    sizes = {n: m.weight.shape for n, m in net.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))}
-    last = len(found) - 1
-    return [dict(macs=r["macs"], weights=r["weights"], c_out=sizes[n][0], c_in=sizes[n][1], bits=(ends or bits) if i in (0, last) else bits) for i, (n, r) in enumerate(found.items())]
+    sizes = _sizes(name)
+    return [dict(s, bits=(ends or bits) if i in (0, len(sizes) - 1) else bits) for i, s in enumerate(sizes)]
 
-# %% ../nbs/13_cost.ipynb #5f8e5c3b
+# %% ../nbs/13_cost.ipynb #9bfdbe5c
 def cost_page() -> "ipywidgets.Widget":
     "Sliders over the machine and the bits; images a second of a network at 16, 8, 4 and 2 bits."
     import ipywidgets as w
     import matplotlib.pyplot as plt
-    names = [n for n in ("resnet50", "resnet18", "alexnet_bn", "resnet20")]
     def draw(network, cores, bandwidth, on_chip, ends_at_8_bits):
         rates = [images_per_second(network_layers(network, k, 8 if ends_at_8_bits and k < 8 else None), Machine(cores=cores, bandwidth=bandwidth * 1e9, on_chip=on_chip * 1e6)) for k in (16, 8, 4, 2)]
         fig, ax = plt.subplots(figsize=(5, 2.6)); bars = ax.bar(["16", "8", "4", "2"], rates, color="C0"); ax.bar_label(bars, [f"{r:,.0f}" for r in rates])
         ax.set(xlabel="bits", ylabel="images / s", ylim=(0, 1.15 * max(rates))); plt.show()
-    return w.interactive(draw, network=names, cores=w.IntSlider(4, 1, 16), bandwidth=w.FloatLogSlider(64, base=10, min=0, max=4, description="GB/s"), on_chip=w.FloatSlider(16, min=0, max=64, description="on chip / MB"), ends_at_8_bits=True)
+    return w.interactive(draw, network=["resnet50", "resnet18", "alexnet_bn", "resnet20"], cores=w.IntSlider(4, 1, 16), bandwidth=w.FloatLogSlider(64, base=10, min=0, max=4, description="GB/s"), on_chip=w.FloatSlider(16, min=0, max=64, description="on chip / MB"), ends_at_8_bits=True)

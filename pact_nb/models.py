@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['PadShortcut', 'BasicBlock', 'Bottleneck', 'PreactBlock', 'PreactBottleneck', 'CifarResNet', 'ResNet', 'PreactResNet',
-           'SvhnConvNet', 'AlexNetBN', 'list_models', 'input_size', 'default_width', 'create_model', 'count_macs']
+           'SvhnConvNet', 'AlexNetBN', 'list_models', 'input_size', 'default_width', 'create_model', 'macs_by_layer',
+           'count_macs']
 
-# %% ../nbs/06_models.ipynb #9447a61b
+# %% ../nbs/06_models.ipynb #0d2e8894
 from functools import partial
 from typing import Callable, NamedTuple, Optional
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from .core import evaluating
@@ -291,17 +291,28 @@ def create_model(
     choice = {"shortcut": s.shortcuts[0] if shortcut == "auto" else shortcut} if len(s.shortcuts) > 1 else {}
     return s.build(num_classes=num_classes or s.classes, in_channels=in_channels, width=width or s.width, **choice)
 
-# %% ../nbs/06_models.ipynb #a61b0d61
-def count_macs(model: nn.Module, x: Tensor) -> int:
-    "Multiply-accumulates of all convolutions and linear layers for input `x` [N, …], for one sample."
-    total, hooks = [], []
-    def count(m, args, out):
-        spread = args[0] if isinstance(m, nn.modules.conv._ConvTransposeNd) else out
-        total.append(spread[0, 0].numel() * m.weight.numel() if spread.dim() > 2 else m.weight.numel())
-    for m in model.modules():
-        if isinstance(m, (nn.modules.conv._ConvNd, nn.Linear)): hooks.append(m.register_forward_hook(count))
+# %% ../nbs/06_models.ipynb #05e83e08
+def macs_by_layer(
+    model: nn.Module,  # on the meta device nothing is computed
+    x: Tensor,  # input [N, …]; only its shape matters
+) -> list[dict]:  # layer, macs, inputs (values that it reads), in the order of the first use; for one sample
+    "Multiply-accumulates of each convolution and linear layer; one that is used twice counts twice, in one row."
+    rows, hooks = {}, []
+    def look(name):
+        def hook(m, args, out):
+            spread = args[0] if isinstance(m, nn.modules.conv._ConvTransposeNd) else out
+            row = rows.setdefault(name, dict(layer=name, macs=0, inputs=0))
+            row["macs"] += spread[0].numel() * m.weight[0].numel(); row["inputs"] += args[0][0].numel()
+        return hook
+    for name, m in model.named_modules():
+        if isinstance(m, (nn.modules.conv._ConvNd, nn.Linear)): hooks.append(m.register_forward_hook(look(name)))
     try:
         with evaluating(model): model(x)
     finally:
         for h in hooks: h.remove()
-    return sum(total)
+    return list(rows.values())
+
+# %% ../nbs/06_models.ipynb #fad6e1ef
+def count_macs(model: nn.Module, x: Tensor) -> int:
+    "Multiply-accumulates of all convolutions and linear layers for input `x` [N, …], for one sample."
+    return sum(r["macs"] for r in macs_by_layer(model, x))

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from .checkpoints import write_atomic
 from .core import check_bits
-from .integer import _KINDS, IntegerNetwork, Step
+from .integer import STEP_KINDS, IntegerNetwork, Step
 
 # %% ../nbs/12b_files.ipynb #946cd838
 def pack_codes(
@@ -118,7 +118,7 @@ def load_network(path: str | Path) -> tuple[IntegerNetwork, dict]:
         return (unpack_codes(part, p["bits"], tuple(p["shape"])).to(torch.int16) * p["step"] + p["lo"]).to(torch.int16) if p["kind"] == "codes" else part.reshape(p["shape"]).clone()
     steps = []
     for kind, out, ins, how, pieces in told["steps"]:
-        if kind not in _KINDS: raise FileError(f"{path}: a step of unknown kind {kind!r}")
+        if kind not in STEP_KINDS: raise FileError(f"{path}: a step of unknown kind {kind!r}")
         steps.append(Step(kind, out, ins, how, {n: piece(p) for n, p in pieces.items()}))
     return IntegerNetwork(steps, told["out"], told["acts"], told["layers"], tuple(told["input_shape"])), told["about"]
 

@@ -31,7 +31,7 @@ import pact_nb
 from .checkpoints import Interrupted, SaveError, Watch, load_last, load_weights, lock_folder, save_weights, write_atomic
 from .data import Batches, Data, load_data
 from .evaluation import predict, record, topk, wilson
-from .fused import _processor
+from .fused import processor_flags
 from .images import ImageBatches
 from .layers import QuantWeight, calibrate, quantize
 from .learned import start_clip
@@ -290,6 +290,7 @@ class Job:
     resumed: int = 0  # how often the run was continued
     told: str = ""  # what a continued run can promise
     others: dict = field(default_factory=dict)  # init_from, teacher_from: `experiment` of those runs
+    on_epoch: Optional[Callable[["Run"], None]] = None  # called when an epoch, or a pause, is on disk
 
 def _rows_csv(rows: list[dict]) -> str:
     if not rows: return ""
@@ -305,6 +306,7 @@ def _write_progress(job: Job, out: Fit) -> None:
     write_atomic(job.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in out.history))
     write_atomic(job.path / "alphas.csv", _rows_csv(out.alphas))
     if out.best_epoch and out.best_epoch == len(out.history): save_weights(job.path / "best.pt", dict(epoch=out.best_epoch, model=out.best_state))
+    if job.on_epoch: job.on_epoch(Run(job.path))
 
 def _save(job: Job, data: Data, out: Fit, trainer: Trainer) -> None:
     "The checkpoint: all processes take part, rank 0 writes."
@@ -349,6 +351,7 @@ def run(
     r: Recipe,
     say: Callable[[str], None] = print,  # receives one-line messages
     watch: Optional[Watch] = None,  # says when to pause; not given: signals and `max_minutes`
+    on_epoch: Optional[Callable[["Run"], None]] = None,  # called with the run after each epoch and when it is paused, its files written
 ) -> "Run":  # the finished run, or one paused by `max_minutes`
     "Carry out a recipe: check, load, train, test once, write the folder. `ValueError` for anything wrong, before training; `Interrupted` after a signal."
     start, root, world = time.perf_counter(), find_root(), find_world(r.world_size)
@@ -359,7 +362,7 @@ def run(
     if world.main: find_folder(r, root)  # refuse before anything is loaded
     data = _load_in_turn(r, root, world)
     path, lock = _claim(r, root) if world.main else (None, open(os.devnull))
-    job = Job(r, from_main(path), root, device, world, say if world.main else lambda s: None, start, others={f"{n}_from": getattr(r, n) and experiment(Run(getattr(r, n))) for n in OTHER_RUNS})
+    job = Job(r, from_main(path), root, device, world, say if world.main else lambda s: None, start, others={f"{n}_from": getattr(r, n) and experiment(Run(getattr(r, n))) for n in OTHER_RUNS}, on_epoch=on_epoch)
     try:
         with lock: return _train(job, data, watch)
     finally:
@@ -405,7 +408,7 @@ def _train_from(job: Job, data: Data, watch: Watch, model: nn.Module, state: Opt
     train, valid = batches(data.train, r, data, True, job.world), batches(data.valid, r, data, False, job.world) if len(data.valid) else None
     if job.world.main and state is None: write_atomic(job.path / "params.yaml", to_yaml(r))
     job.say(f"{job.path.name}: {len(data.train)} training, {len(data.valid)} validation, {len(data.test)} test images; {job.device.type}, {torch.get_num_threads()} threads" + (f", {job.world.size} processes" if job.world.size > 1 else ""))
-    if r.amp == "bfloat16" and job.device.type == "cpu" and "bf16" not in _processor(): job.say("amp bfloat16: this processor has no bfloat16 instructions, and training will be many times slower than in float32 (bench); use amp off")
+    if r.amp == "bfloat16" and job.device.type == "cpu" and "bf16" not in processor_flags(): job.say("amp bfloat16: this processor has no bfloat16 instructions, and training will be many times slower than in float32 (bench); use amp off")
     try:
         teacher = r.teacher and _teacher(job, data)
         with watch: out = fit(model, train, valid, r, lambda f, t: _write_progress(job, f), job.say, on_start=lambda f, t: _say_continued(job, state, t), save=lambda f, t: _save(job, data, f, t), watch=watch, state=state, world=job.world, teacher=teacher)

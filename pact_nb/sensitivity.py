@@ -5,48 +5,34 @@
 # %% auto #0
 __all__ = ['bitops', 'sensitivity', 'choose_bits']
 
-# %% ../nbs/21_sensitivity.ipynb #c31e7370
+# %% ../nbs/21_sensitivity.ipynb #9cab78c6
 from typing import Optional
-import torch
 from torch import Tensor, nn
-from .core import FLOAT, evaluating
+from .calibration import post_training
+from .core import FLOAT
+from .cost import cost
 from .evaluation import record
 from .layers import QuantWeight, calibrate, quantize, report
 from .pact import PACT
 from .stages import keep_scale
 from .training import validate
 
-# %% ../nbs/21_sensitivity.ipynb #767e3c7b
+# %% ../nbs/21_sensitivity.ipynb #9f7cc874
 def bitops(
     model: nn.Module,  # float or quantized
     x: Tensor,  # input [N, …]; only its shape matters
 ) -> tuple[list[dict], int]:  # a row a layer (layer, macs, w_bits, a_bits, bitops), for one sample; and their sum
     "Multiply-accumulates × weight bits × input bits of every convolution and linear layer; 32 bits where float."
-    rows, hooks = {}, []
-    def count(name):
-        def hook(m, args, out):
-            spread = args[0] if isinstance(m, nn.modules.conv._ConvTransposeNd) else out
-            row = rows.setdefault(name, dict(layer=name, macs=0, w_bits=getattr(m, "w_bits", FLOAT), a_bits=getattr(m, "a_bits", FLOAT)))
-            row["macs"] += spread[0].numel() * m.weight[0].numel()
-        return hook
-    for name, m in model.named_modules():
-        if isinstance(m, (nn.modules.conv._ConvNd, nn.Linear)): hooks.append(m.register_forward_hook(count(name)))
-    try:
-        with evaluating(model): model(x)
-    finally:
-        for h in hooks: h.remove()
-    for r in rows.values(): r["bitops"] = r["macs"] * r["w_bits"] * r["a_bits"]
-    return list(rows.values()), sum(r["bitops"] for r in rows.values())
+    rows = [{k: r[k] for k in ("layer", "macs", "w_bits", "a_bits", "bitops")} for r in cost(model, x)]
+    return rows, sum(r["bitops"] for r in rows)
 
-# %% ../nbs/21_sensitivity.ipynb #c8d2f5d3
+# %% ../nbs/21_sensitivity.ipynb #3bc51acf
 def _low_bit(model: nn.Module, start: Tensor, bits: int = 8, bits_by: str = "", w_quant: str = "sawb", ends: Optional[int] = None) -> nn.Module:
     "A low-bit copy without training: every α by least squares from `start`, weights rounded at their own scale; `ends`: first and last layer."
     if rounded := [n for n, m in model.named_modules() if isinstance(m, QuantWeight) and m.w_bits != FLOAT]:
         raise ValueError(f"sensitivity needs weights trained in float; {rounded[0]} has {model.get_submodule(rounded[0]).w_bits} bits")
     ends = bits if ends is None else ends
-    low = quantize(model, bits, bits, first_bits=ends, last_bits=ends, bits_by=bits_by, w_quant=w_quant).eval()
-    keep_scale(low); calibrate(low, start, "mse")
-    return low
+    return post_training(model, start, None, bits, bits, first_bits=ends, last_bits=ends, bits_by=bits_by, w_quant=w_quant)
 
 # %% ../nbs/21_sensitivity.ipynb #ac953f15
 def _units(model: nn.Module) -> list[tuple[list, list]]:

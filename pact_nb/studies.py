@@ -5,19 +5,18 @@
 # %% auto #0
 __all__ = ['waves', 'study_params', 'study', 'read_study', 'compare', 'study_table', 'study_caption', 'plot_study']
 
-# %% ../nbs/11c_studies.ipynb #7b54a174
+# %% ../nbs/11c_studies.ipynb #dd7433d0
 import json
 import math
-import os
 import statistics
 from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any, Callable, Optional
-from .recipes import RECIPES, Recipe, from_params
+from .recipes import from_params
 from .runs import OTHER_RUNS, Run, collect, differences, find_root, status_of
 from .sweeps import make_executor, run_plain, save_report
 
-# %% ../nbs/11c_studies.ipynb #a7ebc133
+# %% ../nbs/11c_studies.ipynb #64686378
 def _folder_of(name: str) -> str: return "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
 
 def waves(
@@ -34,6 +33,7 @@ def waves(
         out.append(ready); done |= set(ready)
     return out
 
+# %% ../nbs/11c_studies.ipynb #e3eb8d87
 def study_params(settings: dict[str, dict], base: dict, seeds: int, folder: Path) -> dict[tuple[str, int], dict]:
     "(setting, seed) → parameters of one run, with `run_dir`; `ValueError` or `TypeError` for a wrong one."
     if seeds < 1: raise ValueError(f"seeds must be 1 or more; got {seeds}")
@@ -46,7 +46,7 @@ def study_params(settings: dict[str, dict], base: dict, seeds: int, folder: Path
             from_params(p); out[n, s] = p
     return out
 
-# %% ../nbs/11c_studies.ipynb #bf0c6856
+# %% ../nbs/11c_studies.ipynb #0fe3af12
 def study(
     settings: dict[str, dict],  # name → parameters that differ from `base`
     out: str | Path,  # the JSON that is written at the end
@@ -73,6 +73,7 @@ def study(
     save_report(out, rows, [])
     return rows
 
+# %% ../nbs/11c_studies.ipynb #111d3201
 def _there(p: dict) -> bool:
     "Whether this run is finished; `ValueError` if the folder holds another one."
     if status_of(Path(p["run_dir"])) == "none": return False
@@ -84,7 +85,7 @@ def _tell(f: Any, key: tuple, i: int, n: int, say: Callable) -> Optional[str]:
     say(f"{i}/{n} {key[0]}, seed {key[1]}: {error or 'finished'}")
     return error
 
-# %% ../nbs/11c_studies.ipynb #e918ab7a
+# %% ../nbs/11c_studies.ipynb #cf218353
 def read_study(path: str | Path) -> dict[str, dict]:
     "Setting → row, from the JSON that `study` wrote; `FileNotFoundError` says how to make it."
     path = Path(path)
@@ -105,6 +106,7 @@ def compare(
     sd = statistics.stdev(d)
     return dict(a=a, b=b, points=statistics.mean(d), std=sd, error=sd / math.sqrt(len(d)), n=len(d))
 
+# %% ../nbs/11c_studies.ipynb #3c37af83
 def study_table(rows: dict[str, dict]) -> "pandas.DataFrame":
     "A line a setting: mean, standard deviation, n, and what every row shares in the caption."
     import pandas as pd

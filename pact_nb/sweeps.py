@@ -7,7 +7,7 @@ __all__ = ['SWEPT', 'EXECUTORS', 'TABLE1', 'strict', 'parse_bits', 'parse_params
            'make_executor', 'sweep', 'run_plain', 'main', 'changes', 'table1', 'find_runs', 'plot_bits',
            'plot_alpha_bits', 'save_report']
 
-# %% ../nbs/11b_sweeps.ipynb #c5ea3eee
+# %% ../nbs/11b_sweeps.ipynb #cb7f268c
 import argparse
 import json
 import math
@@ -20,13 +20,13 @@ from dataclasses import asdict, replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
-from typing import Any, Callable, Iterator, Optional, Union, get_args, get_origin, get_type_hints
+from typing import Any, Callable, Iterator, Optional, Union, get_args, get_origin
 import pact_nb
 from .checkpoints import write_atomic
-from .recipes import RECIPES, Recipe, _hint, _idle, _kind, from_params
+from .recipes import RECIPES, did_you_mean, field_types, from_params, idle_fields
 from .runs import VOLATILE, Run, collect, differences, experiment, find_root, run, run_name
 
-# %% ../nbs/11b_sweeps.ipynb #3bbf6688
+# %% ../nbs/11b_sweeps.ipynb #85b2fbd1
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "True or False"}
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -47,9 +47,9 @@ def strict(
     "Whatever appeared since `before`; `ValueError` for an unknown name, `TypeError` for a value of the wrong kind."
     given = {k: v for k, v in names.items() if k not in before and k != "before" and not k.startswith("_")}
     for k, v in given.items():
-        if k not in allowed: raise ValueError(f"unknown parameter {k!r}{_hint(k, allowed)} (known: {', '.join(allowed)})")
+        if k not in allowed: raise ValueError(f"unknown parameter {k!r}{did_you_mean(k, allowed)} (known: {', '.join(allowed)})")
         says = f"{k} must be {_says(allowed[k])}; got {v!r}"
-        if not _fits(v, allowed[k]): raise (ValueError if isinstance(allowed[k], tuple) else TypeError)(says + (_hint(v, allowed[k]) if isinstance(allowed[k], tuple) else ""))
+        if not _fits(v, allowed[k]): raise (ValueError if isinstance(allowed[k], tuple) else TypeError)(says + (did_you_mean(v, allowed[k]) if isinstance(allowed[k], tuple) else ""))
     return given
 
 # %% ../nbs/11b_sweeps.ipynb #7ec59ea0
@@ -67,27 +67,27 @@ def _value(text: str, kind: type) -> Any:
     try: return kind(text)
     except ValueError: return text
 
-# %% ../nbs/11b_sweeps.ipynb #ebe83088
+# %% ../nbs/11b_sweeps.ipynb #443e6c46
 def parse_params(text: str) -> dict[str, Any]:
     "'lr=0.05, milestones=60,120' → a dict in the types of the recipe's fields; `ValueError` for an unknown name."
-    hints, words = get_type_hints(Recipe), {}
+    kinds, words = field_types(), {}
     for piece in text.split(",") if text.strip() else ():
         name, is_new, value = (w.strip() for w in piece.partition("="))
         last = next(reversed(words), None)
-        if is_new and name in hints:
+        if is_new and name in kinds:
             if name in words: raise ValueError(f"params names {name} twice; got {text!r}")
             words[name] = value
         elif last in ("milestones", "bits_by"): words[last] += "," + piece.strip()
-        else: raise ValueError(f"params must be name=value, name=value; cannot read {piece.strip()!r}{_hint(name, hints)}")
-    return {n: _value(v, _kind(hints[n])[0]) for n, v in words.items()}
+        else: raise ValueError(f"params must be name=value, name=value; cannot read {piece.strip()!r}{did_you_mean(name, kinds)}")
+    return {n: _value(v, kinds[n]) for n, v in words.items()}
 
-# %% ../nbs/11b_sweeps.ipynb #0a0a3172
+# %% ../nbs/11b_sweeps.ipynb #3c65351a
 SWEPT = ("recipe", "a_bits", "w_bits", "activation", "seed", "run_dir", "resume")  # set by the sweep, so not to be given to it
 
 def _with_extra(settings: list[dict], extra: dict) -> list[dict]:
     "Each setting with those of `extra` that have an effect in it; `ValueError` for one that has none in any."
     low = from_params({"recipe": settings[0]["recipe"], "a_bits": 4, "w_bits": 4, "activation": "pact"} | extra)
-    out = [s | {k: v for k, v in extra.items() if k not in _idle(replace(low, **s))} for s in settings]
+    out = [s | {k: v for k, v in extra.items() if k not in idle_fields(replace(low, **s))} for s in settings]
     for k, v in extra.items():
         if not any(k in s for s in out): from_params(out[0] | {k: v})
     return out
@@ -156,7 +156,7 @@ def _dask(workers: int, env: dict[str, str]) -> Iterator[Executor]:
         client.run(_environment, env)
         yield client.get_executor(pure=False, retries=0)
 
-# %% ../nbs/11b_sweeps.ipynb #564d61bd
+# %% ../nbs/11b_sweeps.ipynb #f9aaccfe
 @contextmanager
 def make_executor(
     kind: str = "process",  # process, thread (tests), dask
@@ -164,7 +164,7 @@ def make_executor(
     threads: Optional[int] = None,  # threads of each job; not given: cores / workers
 ) -> Iterator[Executor]:
     "An executor that is closed at the end; jobs inherit `OMP_NUM_THREADS`. `ValueError` for a wrong kind or number."
-    if kind not in EXECUTORS: raise ValueError(f"executor must be one of {', '.join(EXECUTORS)}; got {kind!r}{_hint(kind, EXECUTORS)}")
+    if kind not in EXECUTORS: raise ValueError(f"executor must be one of {', '.join(EXECUTORS)}; got {kind!r}{did_you_mean(kind, EXECUTORS)}")
     if workers < 1 or (threads is not None and threads < 1): raise ValueError(f"workers and threads must be 1 or more; got {workers} and {threads}")
     env = dict(OMP_NUM_THREADS=str(threads or max(1, (os.cpu_count() or 1) // workers)))
     if kind == "dask": made = _dask(workers, env)
@@ -194,7 +194,15 @@ def _row(name: str, status: str, error: str, path: Path) -> dict:
     elif said and said["status"] != "finished": status, error = "failed", said.get("error", f"the run is {said['status']}")
     return dict(run=name, status="finished" if status == "new" else status, test_top1=said.get("test_top1"), seconds=said.get("seconds"), error=error)
 
-# %% ../nbs/11b_sweeps.ipynb #33f6fa6e
+# %% ../nbs/11b_sweeps.ipynb #3e47a6db
+def _folders(jobs: list[dict], folder: str | Path) -> dict[str, Path]:
+    "Name of each run → its folder; `ValueError` if two jobs would be written to one."
+    names = [run_name(from_params(j)) for j in jobs]
+    twice = {n for n in names if names.count(n) > 1}
+    if twice: raise ValueError(f"two jobs would be written to one folder ({', '.join(sorted(twice))}); sweep them into two folders")
+    return {n: Path(folder).resolve() / n for n in names}
+
+# %% ../nbs/11b_sweeps.ipynb #93a743b7
 def sweep(
     jobs: list[dict],  # from `jobs`
     folder: str | Path,  # made if missing; run `name` is in `folder/name`, its notebook beside it
@@ -204,10 +212,7 @@ def sweep(
 ) -> "pandas.DataFrame":  # run, status (finished, skipped, resumed, paused, failed), test_top1, seconds, error; failures last
     "Run what is missing; one failure stops no other. Interrupted, it can be started again."
     import pandas as pd
-    names = [run_name(from_params(j)) for j in jobs]
-    twice = {n for n in names if names.count(n) > 1}
-    if twice: raise ValueError(f"two jobs would be written to one folder ({', '.join(sorted(twice))}); sweep them into two folders")
-    paths = {n: Path(folder).resolve() / n for n in names}
+    paths = _folders(jobs, folder)
     Path(folder).mkdir(parents=True, exist_ok=True)
     states = {n: _state(j, paths[n]) for n, j in zip(paths, jobs)}
     rows = {n: _row(n, *s, paths[n]) for n, s in states.items() if s[0] in ("skipped", "failed")}
