@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: train test readme digits digits-sweep survive activations picture bench clean
+.PHONY: train test readme docs digits digits-sweep survive activations picture bench explore clean
 
 train: $(STAMP)
 	$(BIN)/papermill nbs/train.ipynb runs/train-a2.ipynb -p a_bits 2
@@ -19,6 +19,9 @@ $(STAMP): settings.ini setup.py pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev,hf]'
 	$(BIN)/python -c "from pact_nb.fused import load_fused; why = load_fused(); print('fused operators: ' + (why or 'built'))"
 	touch $@
+
+docs: $(STAMP)  ## the documentation site, into build/site; links are checked
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/docs.py
 
 readme: $(STAMP)  ## README.md from nbs/index.ipynb
 	$(BIN)/python scripts/readme.py --write
@@ -40,6 +43,9 @@ activations: $(STAMP)  ## data/activations.npz, read by 02_error: what a trained
 
 bench: $(STAMP)  ## what a training step costs, into results/bench-cpu.json; about twenty minutes, on an idle machine
 	$(BIN)/python -m pact_nb.bench --bits 2,4 --ablations --scaling batch,bits --json results/bench-cpu.json
+
+explore: $(STAMP)  ## 14_explore with sliders in a browser, offline; RUN=runs/<name> plays that run back
+	PACT_RUN="$(if $(RUN),$(abspath $(RUN)))" JUPYTER_PATH="$(abspath scripts)" $(BIN)/voila nbs/14_explore.ipynb --template=offline --TagRemovePreprocessor.remove_cell_tags=inside --VoilaConfiguration.extension_denylist=jupyterlab-jupytext $(VOILA)
 
 clean:
 	rm -rf $(VENV) build *.egg-info

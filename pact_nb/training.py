@@ -433,8 +433,8 @@ class Fit:
     paused: str = ""  # why it stopped before its end: a signal's name or max_minutes
 
 def _bar(epochs: int, trainer: Trainer) -> tuple[Optional[Any], Optional[Callable]]:
-    "A progress bar with loss and accuracy, where someone is looking."
-    if not _interactive() or not trainer.world.main: return None, None
+    "A progress bar with loss and accuracy, where messages are printed and someone is looking."
+    if not _interactive() or trainer.say is not print or not trainer.world.main: return None, None
     from tqdm.auto import tqdm
     bar = tqdm(total=len(trainer.train), initial=trainer.step, desc=f"epoch {trainer.done + 1}/{epochs}", leave=False)
     return bar, lambda t, n, loss, top1: (bar.update(t + 1 - bar.n), bar.set_postfix(loss=f"{loss:.3f}", acc=f"{top1:.1%}", refresh=False))

@@ -16,7 +16,7 @@ def render() -> str:
     for c in nb.cells:
         if c.cell_type == "code" and c.source.startswith("#| echo: false"): c.metadata["tags"] = ["hide-input"]
     text, _ = MarkdownExporter(config={"TagRemovePreprocessor": {"enabled": True, "remove_input_tags": {"hide-input"}}}).from_notebook_node(nb)
-    text = re.sub(r"\]\((?!http|#|/)([\w./-]+\.(?:ipynb|png))\)", r"](nbs/\1)", text).replace("](nbs/../", "](")
+    text = re.sub(r"\]\((?!http|#|/)([\w./-]+\.(?:ipynb|png|md))\)", r"](nbs/\1)", text).replace("](nbs/../", "](")
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 

@@ -1,0 +1,157 @@
+"The documentation site: built once, its links checked, and read in a browser."
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from browser import ROOT, browse, free_port, served
+
+sys.path.insert(0, str(ROOT / "scripts"))
+bs4 = pytest.importorskip("bs4")
+pytest.importorskip("mkdocs_jupyter", reason="the site needs the packages of the extra `dev`")
+import docs  # noqa: E402
+import docs_links  # noqa: E402
+
+NAMES = [p.stem for p in sorted((ROOT / "nbs").glob("*.ipynb")) if not p.name.startswith("_")]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    "The site, built; a broken link or a warning of mkdocs fails it."
+    out = tmp_path_factory.mktemp("docs")
+    p = subprocess.run([sys.executable, "scripts/docs.py", "--out", str(out)], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert p.returncode == 0, p.stdout[-2000:] + p.stderr[-2000:]
+    return out / "site"
+
+
+@pytest.fixture(scope="module")
+def url(site):
+    port = free_port()
+    with served(sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "-d", str(site), url=f"http://127.0.0.1:{port}/") as at: yield at
+
+
+@pytest.fixture(scope="module")
+def articles(site) -> dict:
+    "The text part of each notebook's page, as a tree."
+    return {n: bs4.BeautifulSoup((site / f"{n}.html").read_text(encoding="utf8"), "html.parser").find("article") for n in NAMES}
+
+
+# what needs no site
+def test_every_notebook_once():
+    order = docs.reading_order()
+    assert sorted(order) == sorted(set(NAMES) - {"index"}) and set(docs.SECTIONS) <= set(order)
+    pages = re.findall(r"'(\w+)\.ipynb'", str(docs.navigation([], order)))
+    assert pages == ["index", *order]
+
+
+def test_unlisted_notebook(tmp_path, monkeypatch):
+    "A notebook that the front page does not name ends the build; so does one named twice."
+    (tmp_path / "nbs").mkdir()
+    for row, names in (("| [a](a.ipynb) | |", "ab"), ("| [a](a.ipynb), [a](a.ipynb) | |", "a")):
+        for n in names: (tmp_path / "nbs" / f"{n}.ipynb").write_text("{}")
+        cell = dict(cell_type="markdown", id="x", metadata={}, source=row)
+        (tmp_path / "nbs" / "index.ipynb").write_text(json.dumps(dict(cells=[cell], metadata={}, nbformat=4, nbformat_minor=5)))
+        monkeypatch.setattr(docs, "ROOT", tmp_path)
+        with pytest.raises(SystemExit, match="exactly once; look at "): docs.reading_order()
+        (tmp_path / "nbs" / "b.ipynb").unlink(missing_ok=True)
+
+
+def test_broken_links_noticed(tmp_path):
+    (tmp_path / "good.html").write_text('<h1 id="here">x</h1><a href="#here">a</a><a href="good.html#here">b</a><a href="https://example.org/">c</a>')
+    assert docs_links.check(tmp_path) == ([], dict(pages=1, inside=2, outside=1))
+    (tmp_path / "bad.html").write_text('<a href="none.html">a</a><img src="none.png"><a href="good.html#gone">b</a><a href="../x.html">c</a><script src="https://example.org/x.js"></script>')
+    said, _ = docs_links.check(tmp_path)
+    assert said == ["bad.html: none.html leads nowhere", "bad.html: none.png leads nowhere", "bad.html: good.html#gone has no such anchor", "bad.html: ../x.html leads nowhere", "bad.html: https://example.org/x.js is loaded from elsewhere"]
+
+
+@pytest.mark.parametrize("name", [p.name for p in sorted(ROOT.glob("*.md"))])
+def test_links_in_the_repository(name):
+    links = re.findall(r"\]\(([^)\s]+)\)", (ROOT / name).read_text(encoding="utf8"))
+    gone = [x for x in links if not re.match(r"[a-z]+:|#", x) and not (ROOT / x.split("#")[0]).exists()]
+    assert not gone and not any(x.startswith("..") for x in links), gone
+
+
+def test_pictures_in_prose_have_alternative_text():
+    for name in NAMES:
+        prose = "\n".join("".join(c["source"]) for c in json.loads((ROOT / "nbs" / f"{name}.ipynb").read_text(encoding="utf8"))["cells"] if c["cell_type"] == "markdown")
+        assert not re.findall(r"!\[\s*\]|<img(?![^>]*alt=)", prose), name
+
+
+# the site, as files
+def test_reader_sees_no_set_up(articles):
+    said = articles["01_pact"].get_text()
+    assert "AlphaError" in said and "set_theme" not in said
+    for name, page in articles.items(): assert "#|" not in page.get_text(), name
+
+
+def test_formulas_and_pictures(articles):
+    "No formula is left as source, no picture without a description."
+    assert len(articles["01_pact"].find_all("math")) > 50
+    for name, page in articles.items():
+        assert not [s for s in page.find_all(string=re.compile(r"\$")) if not s.find_parent(["pre", "code"])], name
+        assert all(len(i.get("alt", "")) > 10 for i in page.find_all("img")), name
+
+
+def test_every_public_name(site):
+    for file in sorted((ROOT / "pact_nb").glob("[!_]*.py")):
+        public = next(ast.literal_eval(n.value) for n in ast.parse(file.read_text(encoding="utf8")).body if isinstance(n, ast.Assign) and n.targets[0].id == "__all__")
+        ids = docs_links.Page((site / "api" / f"{file.stem}.html").read_text(encoding="utf8")).ids
+        assert set(public) <= ids, (file.stem, set(public) - ids)
+    said = (site / "api" / "pact.html").read_text(encoding="utf8")
+    assert "passes over the training part" in (site / "api" / "recipes.html").read_text(encoding="utf8")
+    assert "clip level α &gt; 0, shape" in said and "α is not a single finite number above 0." in said
+
+
+# the site, in a browser
+def test_search(url):
+    with browse() as page:
+        page.goto(url)
+        page.locator("input[name=query]").click()
+        page.keyboard.type("alpha")
+        found = page.locator(".md-search-result__item a").first
+        found.wait_for(timeout=30_000)
+        assert int(re.search(r"\d+", page.locator(".md-search-result__meta").inner_text())[0]) > 3
+        found.click()
+        page.wait_for_load_state()
+        assert ".html" in page.url and "alpha" in page.locator("article").inner_text().lower()
+        assert page.complaints == page.outside == []
+
+
+def test_formula_is_drawn(url):
+    "Eq. 1's brace is as tall as its three cases, in the font the site brings."
+    with browse() as page:
+        page.goto(f"{url}01_pact.html")
+        page.evaluate("document.fonts.ready")
+        brace, cases = (page.locator(f".formula {e}").first.bounding_box() for e in ("mo:has(+ mtable)", "mtable"))
+        assert brace["height"] > 0.8 * cases["height"] > 30
+        assert page.complaints == page.outside == []
+
+
+def test_dark(url):
+    with browse(color_scheme="light") as page:
+        page.goto(f"{url}01_pact.html")
+        shade = lambda: page.evaluate("getComputedStyle(document.body).backgroundColor")
+        light = shade()
+        page.locator("label.md-header__button[title=Dark]").click()
+        page.wait_for_function(f"getComputedStyle(document.body).backgroundColor != '{light}'")
+        dark = shade()
+        page.goto(f"{url}02_error.html")
+        assert shade() == dark and page.complaints == []
+    with browse(color_scheme="dark") as page:
+        page.goto(url)
+        assert shade() == dark
+
+
+def test_nothing_overflows(url, site):
+    "No page is wider than its window, on a desk or in a hand; none complains or loads anything from elsewhere."
+    with browse() as page:
+        for file in sorted(site.rglob("*.html")):
+            page.goto(url + file.relative_to(site).as_posix())
+            page.add_style_tag(content="* { transition: none !important }")  # the search field grows slowly
+            for width in (1280, 400):
+                page.set_viewport_size(dict(width=width, height=900))
+                assert page.evaluate("document.documentElement.scrollWidth") <= width, (file.name, width)
+        assert page.complaints == page.outside == []
