@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def render() -> str:
     "The front page as Markdown: prose, shown code, and Markdown outputs; links made to start at the root."
     nb = nbformat.read(ROOT / "nbs" / "index.ipynb", as_version=4)
+    nb.metadata["language_info"] = dict(name="python")  # nbdev_clean removes it; it colours the code
     nb.cells = [c for c in nb.cells if not c.source.startswith("#| hide")]
     for c in nb.cells:
         if c.cell_type == "code" and c.source.startswith("#| echo: false"): c.metadata["tags"] = ["hide-input"]
