@@ -62,7 +62,7 @@ class Value:
 class ConvertError(ValueError):
     "A part of the network has no integer form; the message names it."
 
-# %% ../nbs/12_integer.ipynb #02cc12d0
+# %% ../nbs/12_integer.ipynb #660928c8
 def along(t: Tensor, dim: int) -> Tensor:
     "A factor [] or [C] next to a tensor [N, C, …] of `dim` dimensions."
     return t.view(1, -1, *[1] * (dim - 2)) if t.dim() else t
@@ -232,10 +232,16 @@ _RULES = [((nn.Conv2d, nn.Linear), (), _layer), ((nn.BatchNorm1d, nn.BatchNorm2d
           ((nn.AvgPool2d, nn.AdaptiveAvgPool2d), (F.avg_pool2d,), _average), (nn.Flatten, (torch.flatten, "flatten"), _flatten), ((nn.Dropout, nn.Identity), (), _same),
           ((), (operator.add, operator.iadd, torch.add), _add), ((), (operator.getitem,), _slice), ((), (F.pad,), _pad)]
 
-# %% ../nbs/12_integer.ipynb #706b12e2
+# %% ../nbs/12_integer.ipynb #88980b80
+def _exact_dtype(q: Tensor, w: Tensor) -> torch.dtype:
+    "float32 where no partial sum of products can reach 2^24 and products are not shortened to bfloat16; else float64, exact to 2^53."
+    bound = w.long().abs().flatten(1).sum(1).max().item() * q.abs().max().item() if q.numel() else 0
+    return torch.float32 if bound < 2**24 and torch.backends.mkldnn.conv.fp32_precision in ("none", "ieee") else torch.float64
+
 def _conv_exact(q: Tensor, w: Tensor, how: dict) -> Tensor:
-    "A convolution of whole numbers in float64, exact while sums stay below 2^53."
-    return F.conv2d(q, w.double(), None, how["stride"], how["padding"], how["dilation"], how["groups"])
+    "A convolution of whole numbers in floating point, exact; float64 [N, C, H, W]."
+    t = _exact_dtype(q, w)
+    return F.conv2d(q.to(t), w.to(t), None, how["stride"], how["padding"], how["dilation"], how["groups"]).double()
 
 def _requant(vs: list[Tensor], how: dict, data: dict) -> Tensor:
     "clamp((Σ Mᵢvᵢ + C + half) >> shift), all in int64."
@@ -250,7 +256,7 @@ def _encode(x: Tensor, how: dict, data: dict) -> Tensor:
 
 def _decode(vs: list[Tensor], how: dict, data: dict) -> Tensor: return along(data["bias"], how["dim"]) + sum(along(data[f"factor{i}"], how["dim"]) * v for i, v in enumerate(vs))
 
-# %% ../nbs/12_integer.ipynb #bb964fa7
+# %% ../nbs/12_integer.ipynb #ef78b1e8
 STEP_KINDS: dict[str, Callable] = {
     "conv": lambda vs, h, d: _conv_exact(vs[0], d["weight"], h), "linear": lambda vs, h, d: F.linear(vs[0], d["weight"].double()),
     "requant": _requant, "encode": lambda vs, h, d: _encode(vs[0], h, d), "decode": _decode,
@@ -299,7 +305,7 @@ def convert(
     if not floats and not any(r["integer"] for r in w.layers): raise ConvertError("no layer of this network reads codes and has low-bit weights: nothing to convert")
     return IntegerNetwork(w.steps, w.out, w.acts, w.layers, x.shape[1:])
 
-# %% ../nbs/12_integer.ipynb #cb4f6fff
+# %% ../nbs/12_integer.ipynb #0c6b21e5
 def judge_conv(q: Tensor, w: Tensor, how: dict) -> Tensor:
     "A convolution in int64, position by position of the kernel."
     (sh, sw), (ph, pw), (dh, dw), groups = how["stride"], how["padding"], how["dilation"], how["groups"]

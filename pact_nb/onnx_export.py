@@ -122,7 +122,7 @@ def _two_terms(g: Graph, s: Step, x: list[str], kinds: list[str], factors: list[
         ins += [q, g.const(np.float32(u)), g.const(128 if t == "acc" else 0, np.uint8)]
     return g.add("QLinearAdd", [*ins, g.const(np.float32(1)), g.const(0, np.uint8)], domain="com.microsoft")
 
-# %% ../nbs/12d_fast.ipynb #af6d1d84
+# %% ../nbs/12d_fast.ipynb #eca8b6ab
 def _ranges(net: IntegerNetwork, x: Tensor) -> dict[str, list[float]]:
     "For each requant of two terms: the largest magnitude of each, in codes, on these images."
     from pact_nb.integer import STEP_KINDS, along

@@ -59,6 +59,6 @@ def test_voila(tmp_path):
         move_all(page)
         assert page.locator(".jp-CodeCell .jp-InputArea:visible").count() == 0  # no code on the page
         page.set_viewport_size(dict(width=800, height=900))
-        assert page.evaluate("Math.max(...[...document.querySelectorAll('.widget-vbox')].map(v => v.getBoundingClientRect().right)) <= innerWidth")
+        page.wait_for_function("Math.max(...[...document.querySelectorAll('.widget-vbox')].map(v => v.getBoundingClientRect().right)) <= innerWidth", timeout=30_000)  # once it is laid out anew
         picture(page, "voila-800")
         assert page.complaints == []

@@ -16,8 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 def papermill(tmp: Path, *words: str, name: str = "out.ipynb", **env: str) -> tuple[int, str, float]:
     "Exit code, output and seconds of `papermill nbs/train.ipynb TMP/NAME …`, called from the root."
     start = time.perf_counter()
-    p = subprocess.run([sys.executable, "-m", "papermill", "nbs/train.ipynb", str(tmp / name), "--no-progress-bar", *words], cwd=ROOT, text=True,
-                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **env}, stdin=subprocess.DEVNULL, timeout=600)
+    command = [sys.executable, "-m", "papermill", "nbs/train.ipynb", str(tmp / name), "--no-progress-bar", *words]
+    for _ in range(2):
+        p = subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **env}, stdin=subprocess.DEVNULL, timeout=600)
+        if "Kernel didn't respond" not in p.stdout: break  # two kernels that start at once can choose the same port
     return p.returncode, p.stdout, time.perf_counter() - start
 
 
