@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from .core import evaluating, modes_kept
+from .core import evaluating, hooked, modes_kept
 from .layers import CALIBRATIONS, QuantWeight, calibrate, quantize
 from .stages import keep_scale, reestimate_norms
 from .training import ALPHA_FLOOR, alphas
@@ -176,18 +176,15 @@ def _mean(layer: nn.Module, out: Tensor) -> Tensor:
 # %% ../nbs/10b_calibration.ipynb #160dfbbc
 def _twin_means(twin: nn.Module, names: Iterable[str], x: Tensor) -> dict[str, Tensor]:
     "Channel means behind the layers `names` of the float network."
-    found, hooks = {}, []
+    found = {}
     def look(name):
         def hook(m, args, out):
             if name in found: raise ValueError(f"{name} runs twice in one forward pass: one constant cannot be right for both")
             found[name] = _mean(m, out)
         return hook
     try:
-        for n in names: hooks.append(twin.get_submodule(n).register_forward_hook(look(n)))
-        with evaluating(twin): twin(x)
+        with hooked((twin.get_submodule(n), look(n)) for n in names), evaluating(twin): twin(x)
     except AttributeError as e: raise ValueError(f"the twin has other layers: {e}") from e
-    finally:
-        for h in hooks: h.remove()
     return found
 
 # %% ../nbs/10b_calibration.ipynb #545c05ac
@@ -212,17 +209,13 @@ def correct_bias(
 ) -> dict[str, Tensor]:  # name of each layer → what was added to each output channel, [channels]
     "Give each layer's output the channel means it has in `twin`, in the order of the network; `ValueError` where layers do not match."
     norms, layers = _norms_behind(model), {n: m for n, m in model.named_modules() if isinstance(m, QuantWeight)}
-    goal, shifts, hooks = _twin_means(twin, layers, x), {}, []
+    goal, shifts = _twin_means(twin, layers, x), {}
     def mend(name):
         def hook(m, args, out):
             if name in norms: shifts[name] = _into_norm(model.get_submodule(norms[name]), twin.get_submodule(norms[name]), goal[name], _mean(m, out))
             else: shifts[name] = goal[name] - _mean(m, out); return _into_bias(m, out, shifts[name])
         return hook
-    for n, m in layers.items(): hooks.append(m.register_forward_hook(mend(n)))
-    try:
-        with evaluating(model): model(x)
-    finally:
-        for h in hooks: h.remove()
+    with hooked([(m, mend(n)) for n, m in layers.items()]), evaluating(model): model(x)
     return shifts
 
 # %% ../nbs/10b_calibration.ipynb #6288e6d7

@@ -36,11 +36,13 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 
 # %% ../nbs/08c_checkpoints.ipynb #97749f30
 def _beside(path: Path) -> Path: return path.with_name(path.name + ".sha256")
+
 def previous(path: Path) -> Path:
     "Where the version before is kept: last.pt → last.prev.pt."
     return path.with_name(f"{path.stem}.prev{path.suffix}")
 
 def _sha(content: bytes) -> str: return hashlib.sha256(content).hexdigest()
+
 def _hashes(path: Path) -> list[str]: return _beside(path).read_text(encoding="ascii", errors="replace").split() if _beside(path).is_file() else []
 
 def _sound(path: Path) -> bytes:
@@ -54,6 +56,7 @@ def _replace(path: Path, content: bytes, old: bytes) -> None:
     write_atomic(path, content)
     write_atomic(_beside(path), _sha(content) + "\n")
 
+# %% ../nbs/08c_checkpoints.ipynb #c2cebc99
 def save_weights(path: Path, state: dict, keep: bool = False) -> None:
     "Save a dict of tensors and plain values with its SHA-256 beside it; `keep` makes the present file the previous one."
     torch.save(state, buffer := io.BytesIO())

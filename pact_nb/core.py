@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['FLOAT', 'check_bits', 'parse_bits_by', 'n_steps', 'unsigned_grid', 'signed_grid', 'encode', 'decode',
-           'straight_through', 'round_ste', 'levels_used', 'modes_kept', 'evaluating', 'buffers_kept', 'seed_of',
-           'short_hash', 'in_words']
+           'straight_through', 'round_ste', 'levels_used', 'modes_kept', 'evaluating', 'buffers_kept', 'hooked',
+           'watched', 'seed_of', 'short_hash', 'in_words']
 
 # %% ../nbs/00_core.ipynb #2bd94518
 import hashlib
+import os
 from contextlib import contextmanager
+from typing import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
@@ -119,6 +121,25 @@ def buffers_kept(model: nn.Module):
     try: yield model
     finally:
         for n, b in model.named_buffers(): b.copy_(buffers[n])
+
+# %% ../nbs/00_core.ipynb #838707cb
+@contextmanager
+def hooked(
+    hooks: Iterable[tuple[nn.Module, Callable]],  # module, and what is called with (module, inputs, output)
+    before: bool = False,  # called before the module runs, with (module, inputs)
+):
+    "Forward hooks inside; removed afterwards, also those set before one that fails."
+    handles = []
+    try:
+        for m, hook in hooks: handles.append(m.register_forward_pre_hook(hook) if before else m.register_forward_hook(hook))
+        yield
+    finally:
+        for h in handles: h.remove()
+
+# %% ../nbs/00_core.ipynb #c65dbf90
+def watched() -> bool:
+    "Whether a person has this notebook open, in Jupyter or by Voila."
+    return bool(os.environ.get("JPY_SESSION_NAME")) or os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
 
 # %% ../nbs/00_core.ipynb #8e8c1e1c
 def seed_of(*numbers: int) -> int:

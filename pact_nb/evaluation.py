@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['predict', 'topk', 'wilson', 'predictions', 'confusion', 'per_class', 'most_confused', 'plot_confusion', 'worst',
-           'pictures', 'plot_worst', 'record', 'layer_stats', 'plot_layers']
+           'pictures', 'plot_worst', 'thinned', 'record', 'layer_stats', 'plot_layers']
 
 # %% ../nbs/10_evaluation.ipynb #3eae78e6
 import math
 from typing import Any
 import torch
 from torch import Tensor, nn
-from .core import FLOAT, evaluating
+from .core import evaluating, hooked
 from .error import best_alpha, errors
 from .pact import PACT, SignedPACT
 
@@ -134,24 +134,23 @@ def plot_worst(
     return fig
 
 # %% ../nbs/10_evaluation.ipynb #522d92ba
+def thinned(x: Tensor, most: int) -> Tensor:
+    "At most `most` values of `x`, any shape, evenly spaced: [≤ most]."
+    flat = x.flatten()
+    return flat[:: max(1, math.ceil(len(flat) / most))]
+
 def record(
     model: nn.Module,
     x: Tensor,  # a batch of input, on the model's device
     most: int = 100_000,  # values kept of each layer, evenly spaced
 ) -> dict[str, Tensor]:  # name of each PACT or ReLU module → its input, float32 [≤ most], on the CPU
     "What each activation reads, in evaluation mode; a ReLU used twice keeps its last input."
-    found, hooks = {}, []
+    found = {}
     def keep(name):
-        def hook(m, args):
-            v = args[0].float().flatten()
-            found[name] = v[:: max(1, math.ceil(len(v) / most))].cpu()
+        def hook(m, args): found[name] = thinned(args[0].float(), most).cpu()
         return hook
-    for n, m in model.named_modules():
-        if isinstance(m, (PACT, nn.ReLU)): hooks.append(m.register_forward_pre_hook(keep(n)))
-    try:
-        with evaluating(model): model(x)
-    finally:
-        for h in hooks: h.remove()
+    acts = [(m, keep(n)) for n, m in model.named_modules() if isinstance(m, (PACT, nn.ReLU))]
+    with hooked(acts, before=True), evaluating(model): model(x)
     return found
 
 # %% ../nbs/10_evaluation.ipynb #e5492c57

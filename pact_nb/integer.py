@@ -15,7 +15,7 @@ from typing import Any, Callable, Optional
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
-from .core import FLOAT, evaluating, n_steps
+from .core import FLOAT, evaluating, hooked, n_steps
 from .layers import ClipOnly, QuantWeight
 from .pact import PACT, SignedPACT
 
@@ -125,6 +125,7 @@ def _codes(self: _Writer, act: PACT, v: Value) -> Value:
     self.acts[self.node.target] = name
     return Value("codes", [(name, s.double(), n)])
 
+# %% ../nbs/12_integer.ipynb #1de7d387
 def _fixed(v: Value, s: Tensor, how: dict) -> tuple[dict, dict]:
     "Multipliers, offset and shift: as many bits as 62-bit sums allow, at most 48."
     size = sum(f.abs() * top for _, f, top in v.terms) / s + v.bias.abs() / s
@@ -225,9 +226,12 @@ def _relu(self: _Writer, m: nn.Module, v: Value) -> Value:
     return Value("float", name=self.emit("relu_float", [v.name]))
 
 def _same(self: _Writer, m: Optional[nn.Module], v: Value) -> Value: return v
+
 def _refuse_clip(self: _Writer, m: nn.Module, *vs: Value) -> Value: raise self.no("a full-precision shortcut (fp_shortcut) has no integer form")
 
+# %% ../nbs/12_integer.ipynb #61300ef7
 _Writer.each = _each
+
 _RULES = [((nn.Conv2d, nn.Linear), (), _layer), ((nn.BatchNorm1d, nn.BatchNorm2d), (), _norm), (PACT, (), _act), (ClipOnly, (), _refuse_clip), (nn.ReLU, (), _relu), (nn.MaxPool2d, (), _maxpool),
           ((nn.AvgPool2d, nn.AdaptiveAvgPool2d), (F.avg_pool2d,), _average), (nn.Flatten, (torch.flatten, "flatten"), _flatten), ((nn.Dropout, nn.Identity), (), _same),
           ((), (operator.add, operator.iadd, torch.add), _add), ((), (operator.getitem,), _slice), ((), (F.pad,), _pad)]
@@ -269,6 +273,7 @@ STEP_KINDS: dict[str, Callable] = {
     "slice": lambda vs, h, d: vs[0][:, :, :: h["steps"][0], :: h["steps"][1]], "pad": lambda vs, h, d: F.pad(vs[0], (0, 0, 0, 0, *h["channels"])),
 }
 
+# %% ../nbs/12_integer.ipynb #be98fb79
 class IntegerNetwork:
     "A list of steps that maps images to logits; made by `convert` or read from a file."
     def __init__(self, steps: list[Step], out: str, acts: dict[str, str], layers: list[dict], input_shape: tuple):
@@ -330,18 +335,15 @@ def fake_codes(
     x: Tensor,
 ) -> tuple[Tensor, dict[str, Tensor]]:  # logits; codes of each PACT, whole numbers in float64
     "Run the float network and read the codes off its activations."
-    found, hooks = {}, []
+    found = {}
     def look(name):
         def hook(m, args, out):
             n = n_steps(m.k - 1) if isinstance(m, SignedPACT) else n_steps(m.k)
             found[name] = torch.round(out / (m.alpha.detach() / n)).double()
         return hook
-    for name in net.acts: hooks.append(model.get_submodule(name).register_forward_hook(look(name)))
-    try:
-        with evaluating(model): return model(x), found
-    finally:
-        for h in hooks: h.remove()
+    with hooked([(model.get_submodule(n), look(n)) for n in net.acts]), evaluating(model): return model(x), found
 
+# %% ../nbs/12_integer.ipynb #b8b0b4ea
 def agreement(
     model: nn.Module,  # the fake-quantized network
     net: IntegerNetwork,  # its integer form

@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
-from .core import FLOAT, buffers_kept, check_bits, evaluating, levels_used, modes_kept, parse_bits_by
+from .core import FLOAT, buffers_kept, check_bits, evaluating, hooked, levels_used, modes_kept, parse_bits_by
 from .binary import binary, check_scale, check_width, held_signs
 from .error import best_alpha, percentile_alpha
 from .learned import LEARNED, check_lsq, start_clip
@@ -485,7 +485,7 @@ def check_levels(
 ) -> list[dict]:  # one row a checked layer: layer, distinct, allowed
     "Count distinct input values of every layer with a_bits < 32; `ValueError` names those with too many or strange ones."
     if warm := [n for n, m in model.named_modules() if getattr(m, "warm", False)]: raise ValueError(f"nothing is quantized in {', '.join(warm)}: end the warm start first")
-    rows, strange, hooks = [], [], []
+    rows, strange = [], []
     def look(name, layer):
         acts = [model.get_submodule(n) for n in layer.reads]
         if gone := [n for n, a in zip(layer.reads, acts) if not isinstance(a, PACT)]: strange.append(f"{name} reads {', '.join(gone)}, which is no PACT"); acts = []
@@ -495,12 +495,8 @@ def check_levels(
             rows.append(dict(layer=name, distinct=len(v), allowed=allowed))
             if acts and not torch.stack([a.forward(v) == v for a in acts]).any(0).all(): strange.append(f"{name} reads values that are no level of {', '.join(layer.reads)}")
         return hook
-    for name, m in model.named_modules():
-        if isinstance(m, QuantWeight) and m.a_bits != FLOAT: hooks.append(m.register_forward_pre_hook(look(name, m)))
-    try:
-        with evaluating(model): model(x)
-    finally:
-        for h in hooks: h.remove()
+    layers = [(m, look(name, m)) for name, m in model.named_modules() if isinstance(m, QuantWeight) and m.a_bits != FLOAT]
+    with hooked(layers, before=True), evaluating(model): model(x)
     bad = [f"{r['layer']} reads {r['distinct']} values, {r['allowed']} allowed" for r in rows if r["distinct"] > r["allowed"]] + strange
     if bad: raise ValueError("float input leaks into a quantized layer: " + "; ".join(bad))
     return rows
@@ -532,9 +528,5 @@ def calibrate(
             except ValueError as e: raise ValueError(f"no start for α of {name}: {e}") from e
             act.alpha.data.fill_(found[name])
         return hook
-    hooks = [m.register_forward_pre_hook(start(n)) for n, m in acts.items()]
-    try:
-        with buffers_kept(model), torch.no_grad(): model(x)
-    finally:
-        for h in hooks: h.remove()
+    with hooked([(m, start(n)) for n, m in acts.items()], before=True), buffers_kept(model), torch.no_grad(): model(x)
     return found

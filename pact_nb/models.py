@@ -12,7 +12,7 @@ from functools import partial
 from typing import Callable, NamedTuple, Optional
 import torch.nn.functional as F
 from torch import Tensor, nn
-from .core import evaluating
+from .core import evaluating, hooked
 
 # %% ../nbs/06_models.ipynb #fa81921c
 class PadShortcut(nn.Module):
@@ -297,19 +297,15 @@ def macs_by_layer(
     x: Tensor,  # input [N, …]; only its shape matters
 ) -> list[dict]:  # layer, macs, inputs (values that it reads), in the order of the first use; for one sample
     "Multiply-accumulates of each convolution and linear layer; one that is used twice counts twice, in one row."
-    rows, hooks = {}, []
+    rows = {}
     def look(name):
         def hook(m, args, out):
             spread = args[0] if isinstance(m, nn.modules.conv._ConvTransposeNd) else out
             row = rows.setdefault(name, dict(layer=name, macs=0, inputs=0))
             row["macs"] += spread[0].numel() * m.weight[0].numel(); row["inputs"] += args[0][0].numel()
         return hook
-    for name, m in model.named_modules():
-        if isinstance(m, (nn.modules.conv._ConvNd, nn.Linear)): hooks.append(m.register_forward_hook(look(name)))
-    try:
-        with evaluating(model): model(x)
-    finally:
-        for h in hooks: h.remove()
+    layers = [(m, look(name)) for name, m in model.named_modules() if isinstance(m, (nn.modules.conv._ConvNd, nn.Linear))]
+    with hooked(layers), evaluating(model): model(x)
     return list(rows.values())
 
 # %% ../nbs/06_models.ipynb #fad6e1ef

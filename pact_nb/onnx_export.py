@@ -12,8 +12,8 @@ from typing import Any, Optional
 import numpy as np
 import torch
 from torch import Tensor
-from .integer import IntegerNetwork, Step, agreement, convert
-from .onnx_graph import EXACT_FORMS, Exported, accumulate, Graph, graph_model, as_numpy, shared_step, conv_attributes, signed_codes, write_steps, export_exact, onnx_agreement, session
+from .integer import STEP_KINDS, IntegerNetwork, Step, agreement, along, convert
+from .onnx_graph import EXACT_FORMS, Exported, Graph, accumulate, affine, conv_attributes, export_exact, factors, graph_model, onnx_agreement, shared_step, signed_codes, write_steps
 from .packed import save_network
 
 # %% ../nbs/12d_fast.ipynb #e28cb623
@@ -27,17 +27,38 @@ def _stretch(room: Tensor, bias: Tensor) -> Tensor:
     off = (r * bias[:, None] - torch.round(r * bias[:, None])).abs() / r
     return (off + 1e9 * (r > room[:, None])).argmin(1) + 1
 
-def _top(g: Graph, name: str) -> int:
-    s = g.steps[name]
-    return max(s.how["hi"], -s.how["lo"]) if s.kind in ("encode", "requant") else _top(g, s.ins[0])
+# %% ../nbs/12d_fast.ipynb #eca8b6ab
+def _ranges(net: IntegerNetwork, x: Tensor) -> dict[str, list[float]]:
+    "For each requant: the largest magnitude of each term, the first with the bias, in codes, on these images."
+    found = {}
+    def look(vs: list[Tensor], how: dict, data: dict) -> Tensor:
+        per = 2.0 ** -how["shift"]
+        terms = [along(data[f"factor{i}"].double() * per, v.dim()) * v for i, v in enumerate(vs)]
+        terms[0] = terms[0] + along(data["bias"].double() * per, vs[0].dim())
+        found[id(data)] = [max(1e-6, t.abs().max().item()) for t in terms]
+        return STEP_KINDS["requant"](vs, how, data)
+    net(x, kinds={**STEP_KINDS, "requant": look})
+    return {s.out: found[id(s.data)] for s in net.steps if s.kind == "requant"}
+
+class _Fast(Graph):
+    "A graph and what is known of its tensors: float, codes or accumulators; accumulators already written as float; ranges; number of readers."
+    def __init__(self, net: IntegerNetwork, x: Tensor):
+        super().__init__(net, 21)
+        self.types, self.made, self.ranges = {}, {}, _ranges(net, x)
+        self.readers = {s.out: sum(s.out in t.ins for t in net.steps) for s in net.steps}
+
+    def top(self, name: str) -> int:
+        "The largest magnitude of the codes of a tensor."
+        s = self.coded_by(name)
+        return max(s.how["hi"], -s.how["lo"])
 
 # %% ../nbs/12d_fast.ipynb #056a5132
-def _qlinear(g: Graph, s: Step, x: str, factor: Tensor, bias: Tensor, out_scale: float, zero: int) -> str:
+def _qlinear(g: _Fast, s: Step, x: str, factor: Tensor, bias: Tensor, out_scale: float, zero: int) -> str:
     "QLinearConv, channels last, whose output is factor·acc + bias, in steps of out_scale around `zero`."
     w = s.data["weight"].long(); shape = [-1] + [1] * (w.dim() - 1)
     f, b = (t.double().expand(len(w)) if t.dim() == 0 else t.double() for t in (factor, bias))
     sign, f = torch.where(f < 0, -1, 1), f.abs().clamp(min=1e-30)
-    r = _stretch(_room(s, _top(g, s.ins[0])), b / f)
+    r = _stretch(_room(s, g.top(s.ins[0])), b / f)
     b = torch.round(b / f * r).clamp(-(2**31) + 1, 2**31 - 1)
     w8, one = (w * (sign * r).view(shape)).numpy().astype(np.int8), g.const(np.float32(1))
     zx = g.const(0, np.int8 if signed_codes(g, s.ins[0]) else np.uint8)
@@ -45,10 +66,10 @@ def _qlinear(g: Graph, s: Step, x: str, factor: Tensor, bias: Tensor, out_scale:
     return g.add("QLinearConv", ins, domain="com.microsoft", channels_last=1, **conv_attributes(s.how))
 
 # %% ../nbs/12d_fast.ipynb #dba65066
-def _last(g: Graph, x: str, dim: int) -> str: return g.add("Transpose", [x], perm=[0, 2, 3, 1]) if dim == 4 else x
-def _first(g: Graph, x: str, dim: int) -> str: return g.add("Transpose", [x], perm=[0, 3, 1, 2]) if dim == 4 else x
+def _last(g: _Fast, x: str, dim: int) -> str: return g.add("Transpose", [x], perm=[0, 2, 3, 1]) if dim == 4 else x
+def _first(g: _Fast, x: str, dim: int) -> str: return g.add("Transpose", [x], perm=[0, 3, 1, 2]) if dim == 4 else x
 
-def _as_float(g: Graph, name: str, x: str, dim: int) -> str:
+def _as_float(g: _Fast, name: str, x: str, dim: int) -> str:
     "An integer tensor as float32, channels first; accumulators, whose input `x` is, by ConvInteger."
     kind = g.types.get(name, "float")
     if kind == "float": return x
@@ -56,20 +77,20 @@ def _as_float(g: Graph, name: str, x: str, dim: int) -> str:
     if name not in g.made: g.made[name] = g.cast(accumulate(g, g.steps[name], _first(g, x, dim)), "FLOAT")
     return g.made[name]
 
-def _float_codes(g: Graph, s: Step, y: str, scale: Any, dim: int) -> str:
+def _float_codes(g: _Fast, s: Step, y: str, scale: Any, dim: int) -> str:
     "Codes of a float tensor: divide, round half to even, clip; QuantizeLinear does the first two."
     signed = s.how["lo"] < 0
     q = g.add("QuantizeLinear", [y, g.const(scale, np.float32), g.const(0, np.int8 if signed else np.uint8)])
     return _last(g, _clipped(g, q, s), dim)
 
-def _clipped(g: Graph, q: str, s: Step) -> str:
+def _clipped(g: _Fast, q: str, s: Step) -> str:
     "8-bit codes cut to the range of k bits, where that is smaller."
     lo, hi = s.how["lo"], s.how["hi"]
     t = np.int8 if lo < 0 else np.uint8
     return q if (lo, hi) == (0, 255) else g.add("Clip", [q, g.const(lo, t), g.const(hi, t)])
 
 # %% ../nbs/12d_fast.ipynb #55a0c130
-def _fast(g: Graph, s: Step, x: list[str], dims: dict) -> Optional[str]:
+def _fast(g: _Fast, s: Step, x: list[str], dims: dict) -> Optional[str]:
     "Codes as 8-bit tensors, channels last; accumulators are written with what reads them."
     dim, kinds = dims[s.ins[0]], [g.types.get(n, "float") for n in s.ins]
     g.types[s.out] = dict(conv="acc", linear="acc", requant="codes", encode="codes", decode="float", sumpool="float").get(s.kind, "float" if kinds[0] == "acc" else kinds[0])
@@ -77,62 +98,43 @@ def _fast(g: Graph, s: Step, x: list[str], dims: dict) -> Optional[str]:
     if s.kind == "encode": return _float_codes(g, s, x[0], s.data["scale"].numpy(), dim)
     if s.kind == "requant": return _fast_requant(g, s, x, kinds, dim)
     if s.kind in ("decode", "sumpool") or kinds[0] == "acc": x = [_as_float(g, n, v, dim) for n, v in zip(s.ins, x)]
-    if s.kind == "decode": return _scaled(g, s, x, s.how["dim"], 1.0)
-    if s.kind == "sumpool": return g.add("Mul", [g.add("AveragePool", x, kernel_shape=s.how["kernel"], strides=s.how["kernel"]), g.const(np.float32(math.prod(s.how["kernel"])))])
-    return _on_codes(g, s, x, dim) if kinds[0] == "codes" else shared_step(g, s, x, dim)
+    if s.kind == "decode": return affine(g, x, factors(s), s.data["bias"], s.how["dim"])
+    return _on_codes(g, s, x, dim) if kinds[0] == "codes" and s.kind != "sumpool" else shared_step(g, s, x)
 
-def _on_codes(g: Graph, s: Step, x: list[str], dim: int) -> str:
+def _on_codes(g: _Fast, s: Step, x: list[str], dim: int) -> str:
     "A structural step on codes, channels last."
-    if s.kind == "slice": return g.add("Slice", [x[0], g.const([0, 0], np.int64), g.const([2**31 - 1] * 2, np.int64), g.const([1, 2], np.int64), g.const(s.how["steps"], np.int64)])
-    if s.kind == "pad": return g.add("Pad", [x[0], g.const([0, 0, 0, s.how["channels"][0], 0, 0, 0, s.how["channels"][1]], np.int64)])
-    y = shared_step(g, s, [_first(g, x[0], dim)], dim)
+    if s.kind in ("slice", "pad"): return shared_step(g, s, x, channels_last=True)
+    y = shared_step(g, s, [_first(g, x[0], dim)])
     return y if s.kind == "flatten" else _last(g, y, dim)
 
-def _scaled(g: Graph, s: Step, x: list[str], dim: int, per: float) -> str:
-    "Bias plus each integer term, as float, times its factor."
-    y = g.const(as_numpy(s.data["bias"].double() * per, dim), np.float32)
-    for i, v in enumerate(x): y = g.add("Add", [y, g.add("Mul", [v, g.const(as_numpy(s.data[f"factor{i}"].double() * per, dim), np.float32)])])
-    return y
-
 # %% ../nbs/12d_fast.ipynb #2faeca5a
-def _fast_requant(g: Graph, s: Step, x: list[str], kinds: list[str], dim: int) -> str:
+def _fast_requant(g: _Fast, s: Step, x: list[str], kinds: list[str], dim: int) -> str:
     "QLinearConv alone, or two terms by QLinearAdd, or whatever there is by float."
     per = 2.0 ** -s.how["shift"]
-    factors, bias = [s.data[f"factor{i}"].double() * per for i in range(len(x))], s.data["bias"].double() * per
+    by, bias = [f.double() * per for f in factors(s)], s.data["bias"].double() * per
     whole = s.how["lo"] == 0 and all(_fits(g, n) for n, t in zip(s.ins, kinds) if t == "acc")
-    if whole and kinds == ["acc"]: return _clipped(g, _qlinear(g, g.steps[s.ins[0]], x[0], factors[0], bias, 1.0, 0), s)
+    if whole and kinds == ["acc"]: return _clipped(g, _qlinear(g, g.steps[s.ins[0]], x[0], by[0], bias, 1.0, 0), s)
     two = sorted(kinds) in (["acc", "acc"], ["acc", "codes"]) and s.out in g.ranges
-    if whole and two and all(t == "acc" or f.dim() == 0 for t, f in zip(kinds, factors)): return _clipped(g, _two_terms(g, s, x, kinds, factors, bias), s)
-    y = _scaled(g, s, [_as_float(g, n, v, dim) for n, v in zip(s.ins, x)], dim, per)
+    if whole and two and all(t == "acc" or f.dim() == 0 for t, f in zip(kinds, by)): return _clipped(g, _two_terms(g, s, x, kinds, by, bias), s)
+    y = affine(g, [_as_float(g, n, v, dim) for n, v in zip(s.ins, x)], by, bias, dim)
     return _float_codes(g, s, y, np.float32(1), dim)
 
-def _fits(g: Graph, name: str) -> bool:
+def _fits(g: _Fast, name: str) -> bool:
     "Whether QLinearConv can compute these accumulators: a convolution, read once, whose weights fit."
     s = g.steps[name]
-    return g.readers[name] == 1 and s.kind == "conv" and bool(_room(s, _top(g, s.ins[0])).min() > 0)
+    return g.readers[name] == 1 and s.kind == "conv" and bool(_room(s, g.top(s.ins[0])).min() > 0)
 
-def _two_terms(g: Graph, s: Step, x: list[str], kinds: list[str], factors: list[Tensor], bias: Tensor) -> str:
+# %% ../nbs/12d_fast.ipynb #db5b4375
+def _two_terms(g: _Fast, s: Step, x: list[str], kinds: list[str], by: list[Tensor], bias: Tensor) -> str:
     "QLinearAdd of codes and a convolution in 8 bits, or of two of these; the first convolution takes the bias."
-    most = [_top(g, n) * f.item() for n, t, f in zip(s.ins, kinds, factors) if t == "codes"]
+    most = [g.top(n) * f.item() for n, t, f in zip(s.ins, kinds, by) if t == "codes"]
     enough = max(s.how["hi"], *most) + 0.5 if most else math.inf  # beyond, the sum is clipped whatever the shortcut adds
     ins, bearer = [], kinds.index("acc")
     for i, (n, t) in enumerate(zip(s.ins, kinds)):
-        u = min(g.ranges[s.out][i], enough) / 127 if t == "acc" else factors[i].item()
-        q = _qlinear(g, g.steps[n], x[i], factors[i], bias if i == bearer else torch.zeros(()), u, 128) if t == "acc" else x[i]
+        u = min(g.ranges[s.out][i], enough) / 127 if t == "acc" else by[i].item()
+        q = _qlinear(g, g.steps[n], x[i], by[i], bias if i == bearer else torch.zeros(()), u, 128) if t == "acc" else x[i]
         ins += [q, g.const(np.float32(u)), g.const(128 if t == "acc" else 0, np.uint8)]
     return g.add("QLinearAdd", [*ins, g.const(np.float32(1)), g.const(0, np.uint8)], domain="com.microsoft")
-
-# %% ../nbs/12d_fast.ipynb #eca8b6ab
-def _ranges(net: IntegerNetwork, x: Tensor) -> dict[str, list[float]]:
-    "For each requant of two terms: the largest magnitude of each, in codes, on these images."
-    from pact_nb.integer import STEP_KINDS, along
-    found = {}
-    def look(vs, how, data):
-        out = STEP_KINDS["requant"](vs, how, data)
-        found[id(data)] = [max(1e-6, (along(data[f"factor{i}"].double() * 2.0 ** -how["shift"], v.dim()) * v + (along(data["bias"].double() * 2.0 ** -how["shift"], v.dim()) if i == 0 else 0)).abs().max().item()) for i, v in enumerate(vs)]
-        return out
-    net(x, kinds={**STEP_KINDS, "requant": look})
-    return {s.out: found[id(s.data)] for s in net.steps if s.kind == "requant"}
 
 # %% ../nbs/12d_fast.ipynb #b3fab654
 FORMS = (*EXACT_FORMS, "fast")
@@ -148,9 +150,7 @@ def export_onnx(
     if form not in FORMS: raise ValueError(f"form must be one of {', '.join(FORMS)}; got {form!r}")
     if form != "fast": return export_exact(net, path, form)
     if x is None: raise ValueError("form fast needs some images x, which set the range of residual sums")
-    g = Graph(net, 21)
-    g.types, g.made, g.ranges = {}, {}, _ranges(net, x)
-    g.readers = {s.out: sum(s.out in t.ins for t in net.steps) for s in net.steps}
+    g = _Fast(net, x)
     at = write_steps(g, _fast)
     onnx.save(model := graph_model(g, "com.microsoft"), str(path))
     return Exported(model, form, {a: (at[n], 1.0) for a, n in net.acts.items()})

@@ -12,7 +12,7 @@ import json
 import math
 import zlib
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 import numpy as np
 import torch
 from torch import Tensor

@@ -13,7 +13,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from .integer import IntegerNetwork, Step
-from .onnx_graph import Exported, centred, Graph, graph_model, real_step, code_unit, write_steps
+from .onnx_graph import Exported, Graph, batch_agreement, centred, code_unit, graph_model, real_step, write_steps
 
 # %% ../nbs/12e_qonnx.ipynb #acba73ee
 DOMAIN = "qonnx.custom_op.general"
@@ -60,7 +60,4 @@ def qonnx_agreement(net: IntegerNetwork, made: Exported, x: torch.Tensor) -> dic
     # qonnx writes every node as a model of the newest format that onnx knows, which ONNX Runtime may not know yet
     with patch("onnx.helper.make_model", partial(onnx.helper.make_model, ir_version=made.model.ir_version)):
         got = execute_onnx(model, {"images": x.numpy()}, return_full_exec_context=True)
-    want, mine = net(x)
-    differ = sum(int((made.read(a, got) != mine[a].long()).sum()) for a in made.codes)
-    same = int((torch.from_numpy(got["logits"]).argmax(1) == want.argmax(1)).sum())
-    return dict(images=len(x), top1_equal=same, codes=sum(c.numel() for c in mine.values()), differ=differ)
+    return batch_agreement(net, made, x, got)

@@ -11,7 +11,6 @@ __all__ = ['ALPHA_FLOOR', 'Hook', 'alphas', 'param_groups', 'make_optimizer', 'm
 import contextlib
 import copy
 import math
-import os
 import sys
 import time
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from .checkpoints import Watch
-from .core import evaluating, seed_of
+from .core import evaluating, hooked, seed_of, watched
 from .fused import fuse, load_fused
 from .layers import QuantWeight
 from .models import count_macs
@@ -85,18 +84,16 @@ def _culprit(model: nn.Module, xb: Tensor) -> str:
     if bad: return "; ".join(bad[:4])
     seen = [] if xb.isfinite().all() else ["the input batch"]
     def look(name): return lambda m, args, out: seen.append(name) if isinstance(out, Tensor) and not out.isfinite().all() else None
-    hooks = [m.register_forward_hook(look(n)) for n, m in model.named_modules() if n and not list(m.children())]
+    leaves = [(m, look(n)) for n, m in model.named_modules() if n and not list(m.children())]
     try:
-        with torch.no_grad(): model(xb)
+        with hooked(leaves), torch.no_grad(): model(xb)
     except AlphaError as e: seen.append(str(e))
-    finally:
-        for h in hooks: h.remove()
     return f"first non-finite output: {seen[0]}" if seen else "every layer's output is finite: the loss itself overflows"
 
 # %% ../nbs/09_training.ipynb #27876764
 def _interactive() -> bool:
-    "A terminal, or a notebook someone is looking at (JupyterLab sets JPY_SESSION_NAME; papermill does not)."
-    return sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ
+    "A terminal, or a notebook someone is looking at."
+    return sys.stderr.isatty() or watched()
 
 def line(row: dict, epochs: int) -> str:
     "One epoch in one line."
