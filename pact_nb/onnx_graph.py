@@ -44,6 +44,12 @@ class Graph:
         s = self.steps[name]
         return s if s.kind in ("encode", "requant") else self.coded_by(s.ins[0])
 
+    def is_float(self, name: str) -> bool:
+        "Whether a tensor holds floats, not codes or accumulators."
+        s = self.steps.get(name)  # None: the images
+        if s is None or s.kind == "decode" or s.kind.endswith("_float"): return True
+        return s.kind not in ("encode", "requant", "conv", "linear", "sumpool") and self.is_float(s.ins[0])
+
     def const(self, value: Any, dtype: Any = None, hint: str = "c") -> str:
         "An initializer; `dtype` a numpy type, or the name of a sub-byte ONNX type."
         from onnx import TensorProto, helper, numpy_helper
@@ -109,7 +115,7 @@ def _integer(g: Graph, s: Step, x: list[str], dims: dict) -> Optional[str]:
     if s.kind == "requant": return _requant(g, s, x, dims[s.ins[0]])
     if s.kind == "decode": return g.cast(affine(g, [g.cast(v, "DOUBLE") for v in x], factors(s), s.data["bias"], s.how["dim"], np.float64), "FLOAT")
     if s.kind == "sumpool": return g.cast(g.add("Round", [shared_step(g, s, [g.cast(x[0], "FLOAT")])]), "INT64")
-    if s.kind == "maxpool": return g.cast(shared_step(g, s, [g.cast(x[0], "FLOAT")]), "INT64")
+    if s.kind == "maxpool" and not g.is_float(s.ins[0]): return g.cast(shared_step(g, s, [g.cast(x[0], "FLOAT")]), "INT64")
     return shared_step(g, s, x)
 
 def _requant(g: Graph, s: Step, x: list[str], dim: int) -> str:
