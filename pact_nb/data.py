@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['CIFAR10', 'IMAGE_SUFFIXES', 'KEEP_FROM', 'DATASETS', 'AUGMENTS', 'Split', 'Data', 'held_out', 'split_data',
-           'class_folders', 'load_data', 'crop', 'flip', 'light', 'Batches']
+           'parquet_shards', 'decode_bytes', 'open_parquet', 'read_group', 'image_bytes', 'check_labels', 'resized',
+           'class_folders', 'load_data', 'crop', 'flip', 'light', 'generator', 'Steps', 'Batches']
 
 # %% ../nbs/07_data.ipynb #780be90f
 import hashlib
@@ -131,7 +132,7 @@ def _cifar10_torchvision(root: Path, download: bool) -> tuple[Split, Split]:
     return tuple(Split(torch.tensor(s.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(s.targets)) for s in sets)
 
 # %% ../nbs/07_data.ipynb #cb57d40a
-def _shards(root: Path, split: str) -> list[Path]:
+def parquet_shards(root: Path, split: str) -> list[Path]:
     "The Parquet files of one split, complete; `ValueError` otherwise."
     files = sorted(root.rglob(f"{split}-*-of-*.parquet"))
     if not files: raise ValueError(f"data_dir {root}: no {split}-00000-of-….parquet below it; download that split of the data set again{', or leave it out with extra=False' if split == 'extra' else ''}")
@@ -139,7 +140,7 @@ def _shards(root: Path, split: str) -> list[Path]:
     if len(files) != total: raise ValueError(f"data_dir {root}: {len(files)} of {total} {split} shards found ({files[0].name} …); download the missing ones")
     return files
 
-def _decode(raw: bytes, where: str) -> Tensor:
+def decode_bytes(raw: bytes, where: str) -> Tensor:
     "Bytes of a PNG or JPEG → uint8 [3, H, W]."
     from torchvision.io import ImageReadMode, decode_image
     try: x = decode_image(torch.frombuffer(bytearray(raw), dtype=torch.uint8), ImageReadMode.RGB)
@@ -151,8 +152,8 @@ def _reason(e: Exception) -> str:
     return (str(e).strip() or type(e).__name__).splitlines()[0].rsplit(".cpp:", 1)[-1].lstrip("0123456789, ").removesuffix(". You can use download=True to download it")
 
 # %% ../nbs/07_data.ipynb #c6c4424a
-def _open_parquet(file: Path):
-    "(pyarrow.parquet.ParquetFile, name of the image column); `ValueError` if it is damaged or lacks a column."
+def open_parquet(file: Path) -> tuple["pyarrow.parquet.ParquetFile", str]:
+    "The file and the name of its image column; `ValueError` if it is damaged or lacks a column."
     try: import pyarrow.parquet as pq
     except ImportError: raise ImportError("Parquet needs pyarrow: pip install 'pact-nb[hf]'") from None
     try: f = pq.ParquetFile(file, memory_map=True)
@@ -162,16 +163,16 @@ def _open_parquet(file: Path):
     if image is None or "label" not in names: raise ValueError(f"{file}: needs columns img (or image) and label; has {', '.join(names)}")
     return f, image
 
-def _read_group(f, file: Path, group: int, columns: list[str]):
-    "Row group `group` of an open Parquet file, a pyarrow table."
+def read_group(f: "pyarrow.parquet.ParquetFile", file: Path, group: int, columns: list[str]) -> "pyarrow.Table":
+    "One row group of an open Parquet file; `ValueError` if it is damaged."
     try: return f.read_row_group(group, columns=columns, use_threads=False)
     except Exception as e: raise ValueError(f"{file}, row group {group}: damaged ({_reason(e)}); download the file again") from e
 
-def _bytes(value) -> bytes:
+def image_bytes(value: bytes | dict | None) -> bytes:
     "The bytes of one image cell: bytes, or a dictionary that holds them."
     return value if isinstance(value, bytes) else (value or {}).get("bytes") or b""
 
-def _check_labels(labels: list, file: Path, first: int, n: Optional[int] = None) -> list[int]:
+def check_labels(labels: list, file: Path, first: int, n: Optional[int] = None) -> list[int]:
     "`labels` of rows `first` on, whole numbers from 0 (and below `n`); `ValueError` names the first odd one."
     odd = next((i for i, v in enumerate(labels) if not isinstance(v, int) or (n is not None and not 0 <= v < n)), None)
     if odd is not None: raise ValueError(f"{file}: the label of row {first + odd} must be a whole number{'' if n is None else f' from 0 to {n - 1}'}; it is {labels[odd]!r}. Download the file again")
@@ -180,25 +181,25 @@ def _check_labels(labels: list, file: Path, first: int, n: Optional[int] = None)
 # %% ../nbs/07_data.ipynb #1681912d
 def _read_shard(file: Path) -> Iterator[tuple[list[Tensor], list[int]]]:
     "Images and labels (0 to 9) of one Parquet file, one row group at a time."
-    f, image = _open_parquet(file)
+    f, image = open_parquet(file)
     first = 0
     for g in range(f.num_row_groups):
-        table = _read_group(f, file, g, [image, "label"])
-        labels = _check_labels(table["label"].to_pylist(), file, first, 10)
-        yield [_decode(_bytes(v), f"{file}, row {first + i}") for i, v in enumerate(table[image].to_pylist())], labels
+        table = read_group(f, file, g, [image, "label"])
+        labels = check_labels(table["label"].to_pylist(), file, first, 10)
+        yield [decode_bytes(image_bytes(v), f"{file}, row {first + i}") for i, v in enumerate(table[image].to_pylist())], labels
         first += len(labels)
 
 def _parquet(root: Path, split: str, size: Optional[int] = None) -> Split:
     "All shards of one split, resized to `size` pixels where it is given."
     xs, ys, shapes = [], [], set()
-    for f in _shards(root, split):
+    for f in parquet_shards(root, split):
         for x, y in _read_shard(f):
             shapes |= {tuple(i.shape) for i in x}
             if len(shapes) > 1: raise ValueError(f"{f}: {split} images differ in size: {sorted(shapes)[:3]}; this data set has one size, so download it again")
-            xs.append(torch.stack(x) if size is None else _resize(torch.stack(x), size)); ys += y
+            xs.append(torch.stack(x) if size is None else resized(torch.stack(x), size)); ys += y
     return Split(torch.cat(xs) if xs else torch.empty(0, 3, 32, 32, dtype=torch.uint8), torch.tensor(ys, dtype=torch.int64))
 
-def _resize(x: Tensor, size: int) -> Tensor:
+def resized(x: Tensor, size: int) -> Tensor:
     "uint8 [..., C, H, W] → uint8 [..., C, size, size], bilinear."
     from torchvision.transforms.v2.functional import resize
     return resize(x, [size, size], antialias=True)
@@ -247,7 +248,7 @@ def _resized(sets: list, size: int) -> Split:
     for s in sets:
         for i in range(0, len(s), 4096):
             part = torch.from_numpy(s.data[i : i + 4096].copy())
-            x[at : at + len(part)] = _resize(part, size)
+            x[at : at + len(part)] = resized(part, size)
             at += len(part)
     return Split(x, torch.cat([torch.as_tensor(s.labels).reshape(-1) for s in sets]))
 
@@ -298,7 +299,7 @@ def _folder_split(root: Path, classes: list[str], image_size: Optional[int]) -> 
     if other: raise ValueError(f"{other}: only png, jpg and webp are read; convert it or move it away")
     missing = set(range(len(classes))) - {i for _, i in files}
     if missing: raise ValueError(f"{root / classes[min(missing)]}: no image in it (png, jpg, webp); copy some, or delete the folder in every part")
-    xs = [_decode(f.read_bytes(), str(f)) for f, _ in files]
+    xs = [decode_bytes(f.read_bytes(), str(f)) for f, _ in files]
     if image_size: xs = [center_crop(resize(x, [image_size], antialias=True), [image_size, image_size]) for x in xs]
     sizes = {tuple(x.shape[1:]) for x in xs}
     if len(sizes) > 1: raise ValueError(f"{root}: images differ in size ({', '.join(map(str, sorted(sizes)[:3]))} …); give image_size")
@@ -419,12 +420,12 @@ def light(x: Tensor, gen: torch.Generator) -> Tensor:
 # %% ../nbs/07_data.ipynb #a2222363
 AUGMENTS = ("none", "crop", "crop_flip", "tensorpack")
 
-def _generator(device, *numbers: int) -> torch.Generator:
+def generator(device: str | torch.device, *numbers: int) -> torch.Generator:
     "A generator whose state depends on `numbers` alone."
     return torch.Generator(device).manual_seed(seed_of(*numbers))
 
 # %% ../nbs/07_data.ipynb #4617cbdb
-class _Steps:
+class Steps:
     "Which images make up each batch of an epoch, and this process's share of them. `len` counts batches."
     def __init__(self, split, batch_size: int, mean: Tensor, std: Tensor, augment: str, shuffle: bool, seed: int, rank: int, world: int):
         if augment not in AUGMENTS: raise ValueError(f"augment must be one of {', '.join(AUGMENTS)}; got {augment!r}")
@@ -449,11 +450,11 @@ class _Steps:
     def _parts(self, e: int, start: int = 0) -> list[Tensor]:
         "Positions of batches `start` on of epoch `e`, all processes together; on the CPU."
         if not 0 <= start <= len(self): raise ValueError(f"start must be from 0 to {len(self)}, the steps of an epoch; got {start}")
-        order = torch.randperm(self.images, generator=_generator("cpu", self.seed, e)) if self.shuffle else torch.arange(self.images)
+        order = torch.randperm(self.images, generator=generator("cpu", self.seed, e)) if self.shuffle else torch.arange(self.images)
         return list(order.split([self.size(t) for t in range(len(self))]))[start:]
 
 # %% ../nbs/07_data.ipynb #c63b24ed
-class Batches(_Steps):
+class Batches(Steps):
     "Batches of a split: float32 images, normalised, augmented, and labels. `len` counts batches."
     def __init__(
         self,
@@ -481,5 +482,5 @@ class Batches(_Steps):
         if device.type != "cpu": parts = torch.cat(parts).to(device).split([len(p) for p in parts]) if parts else []  # one copy an epoch; the host waits for each
         for t, index in enumerate(parts, start):
             if self.augment == "none": x = self.split.x[index[share]]
-            else: x = self._augment(self.split.x[index], _generator(device, self.seed, e, t))[share]
+            else: x = self._augment(self.split.x[index], generator(device, self.seed, e, t))[share]
             yield self.normalise(x), self.split.y[index[share]]

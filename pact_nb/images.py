@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from .data import IMAGE_SUFFIXES, Data, _bytes, _check_labels, _decode, _generator, _open_parquet, _read_group, _resize, _shards, _Steps, class_folders, held_out
+from .data import IMAGE_SUFFIXES, Data, Steps, check_labels, class_folders, decode_bytes, generator, held_out, image_bytes, open_parquet, parquet_shards, read_group, resized
 from .speed import threads_kept
 
 # %% ../nbs/07b_images.ipynb #3de962d6
@@ -51,7 +51,7 @@ class _Shards:
     def __init__(self, files: list[Path]):
         self.files, rows, self.groups, self.open = files, [], [], {}
         for i, file in enumerate(files):
-            meta = _open_parquet(file)[0].metadata
+            meta = open_parquet(file)[0].metadata
             rows += [meta.row_group(g).num_rows for g in range(meta.num_row_groups)]
             self.groups += [(i, g) for g in range(meta.num_row_groups)]
         self.starts = np.cumsum([0, *rows])
@@ -68,31 +68,31 @@ class _Shards:
         n = self._group(j)
         i, g = self.groups[n]
         key = (os.getpid(), i)
-        if key not in self.open: self.open[key] = _open_parquet(self.files[i])
+        if key not in self.open: self.open[key] = open_parquet(self.files[i])
         f, image = self.open[key]
-        return _bytes(_read_group(f, self.files[i], g, [image])[image][int(j - self.starts[n])].as_py())
+        return image_bytes(read_group(f, self.files[i], g, [image])[image][int(j - self.starts[n])].as_py())
 
     def walk(self) -> Iterator[bytes]:
         "The bytes of all images in order, each row group read once."
         for i, g in self.groups:
-            f, image = _open_parquet(self.files[i])
-            yield from (_bytes(v) for v in _read_group(f, self.files[i], g, [image])[image].to_pylist())
+            f, image = open_parquet(self.files[i])
+            yield from (image_bytes(v) for v in read_group(f, self.files[i], g, [image])[image].to_pylist())
 
 # %% ../nbs/07b_images.ipynb #963b973b
 def _shard_labels(files: list[Path], n: Optional[int]) -> list[int]:
     "The labels of all rows, checked to lie below `n` where it is known."
     out = []
     for file in files:
-        f, first = _open_parquet(file)[0], 0
+        f, first = open_parquet(file)[0], 0
         for g in range(f.num_row_groups):
-            part = _read_group(f, file, g, ["label"])["label"].to_pylist()
-            out += _check_labels(part, file, first, n)
+            part = read_group(f, file, g, ["label"])["label"].to_pylist()
+            out += check_labels(part, file, first, n)
             first += len(part)
     return out
 
 def _class_names(file: Path) -> Optional[list[str]]:
     "Class names that Hugging Face stored in a Parquet file, or None."
-    meta = (_open_parquet(file)[0].schema_arrow.metadata or {}).get(b"huggingface", b"{}")
+    meta = (open_parquet(file)[0].schema_arrow.metadata or {}).get(b"huggingface", b"{}")
     return json.loads(meta).get("info", {}).get("features", {}).get("label", {}).get("names")
 
 # %% ../nbs/07b_images.ipynb #45f69191
@@ -108,7 +108,7 @@ class ImageSplit:
         "Image `i`, uint8 [3, H, W]; `ValueError` names a file or row that is damaged."
         try: raw = self.source.raw(int(self.rows[i]))
         except OSError as e: raise ValueError(f"{self.where(i)}: cannot be read ({e.strerror or e}); copy it again, or load the data set anew") from e
-        return _decode(raw, self.where(i))
+        return decode_bytes(raw, self.where(i))
 
 # %% ../nbs/07b_images.ipynb #87212ffb
 @dataclass(frozen=True)
@@ -137,8 +137,8 @@ def _from_folders(root: Path, *how) -> ImageData:
 
 def _from_parquet(root: Path, *how) -> ImageData:
     held = next((n for n in ("validation", "val", "test") if any(root.rglob(f"{n}-*-of-*.parquet"))), "validation")
-    if held == "test" and -1 in _shard_labels(_shards(root, held), None): raise ValueError(f"data_dir {root}: its test shards have no labels (-1), as those of Hugging Face; download validation-*-of-*.parquet, which has")
-    train, test = _shards(root, "train"), _shards(root, held)
+    if held == "test" and -1 in _shard_labels(parquet_shards(root, held), None): raise ValueError(f"data_dir {root}: its test shards have no labels (-1), as those of Hugging Face; download validation-*-of-*.parquet, which has")
+    train, test = parquet_shards(root, "train"), parquet_shards(root, held)
     classes, parts = _class_names(train[0]), []
     for files in (train, test):
         y = torch.tensor(_shard_labels(files, len(classes) if classes else None), dtype=torch.int64)
@@ -161,7 +161,7 @@ def _download(root: Path) -> None:
 
 def _complete(root: Path) -> bool:
     "Whether all shards are there by their names."
-    try: return bool(_shards(root, "train") and _shards(root, "validation"))
+    try: return bool(parquet_shards(root, "train") and parquet_shards(root, "validation"))
     except ValueError: return False
 
 # %% ../nbs/07b_images.ipynb #d582423c
@@ -232,7 +232,7 @@ class Window:
     def __call__(self, x: Tensor) -> Tensor:
         p = self.draw([x])
         part = x[:, p["top"] : p["top"] + p["height"], p["left"] : p["left"] + p["width"]]
-        return _resize(part.permute(1, 2, 0).contiguous().permute(2, 0, 1), self.size)
+        return resized(part.permute(1, 2, 0).contiguous().permute(2, 0, 1), self.size)
 
 # %% ../nbs/07b_images.ipynb #d01c0536
 def image_transform(
@@ -255,7 +255,7 @@ class _Decoded(Dataset):
         try: x = self.split.image(key[1])
         except ValueError as e: return str(e)
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(_generator("cpu", self.seed, *key).initial_seed())
+            torch.default_generator.manual_seed(generator("cpu", self.seed, *key).initial_seed())
             return self.transform(x), int(self.split.y[key[1]])
 
 def _collate(items: list, size: int):
@@ -278,7 +278,7 @@ class _Keys:
     def __iter__(self) -> Iterator: return ([(self.epoch, i) for i in p.tolist()] for p in self.parts)
 
 # %% ../nbs/07b_images.ipynb #3fb9ca36
-class ImageBatches(_Steps):
+class ImageBatches(Steps):
     "Batches of an `ImageSplit`, decoded by workers and normalised on the device. One epoch at a time."
     def __init__(
         self,
@@ -362,7 +362,7 @@ def _decoding(split: ImageSplit, augment: Optional[str], size: int) -> Iterator[
     "One image after the other, in this process; how many, at each step."
     files, cut = [(split.source.raw(i), split.where(i)) for i in range(len(split))], image_transform(augment, size) if augment else lambda x: x
     while True:
-        for raw, where in files: cut(_decode(raw, where)); yield 1
+        for raw, where in files: cut(decode_bytes(raw, where)); yield 1
 
 def _loading(split: ImageSplit, augment: str, size: int) -> Iterator[int]:
     "Batches of 64 from one worker; how many images, at each step."

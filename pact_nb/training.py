@@ -77,9 +77,11 @@ class NonFiniteError(RuntimeError):
     "Loss, α or another parameter is NaN or infinite; the message names layer, epoch and step."
 
 # %% ../nbs/09_training.ipynb #a54fe7e6
+def _bad_alphas(model: nn.Module) -> list[str]: return [f"α of {n} is {a.item():.4g}" for n, a in alphas(model).items() if not 0 < a.item() < math.inf]
+
 def _culprit(model: nn.Module, xb: Tensor) -> str:
     "In words: which α or which layer is to blame for a non-finite loss."
-    bad = [f"α of {n} is {a.item():.4g}" for n, a in alphas(model).items() if not 0 < a.item() < math.inf]
+    bad = _bad_alphas(model)
     bad += [f"{n} is not finite" for n, p in model.named_parameters() if not p.isfinite().all() and not n.endswith("alpha")]
     if bad: return "; ".join(bad[:4])
     seen = [] if xb.isfinite().all() else ["the input batch"]
@@ -137,6 +139,7 @@ class Trainer:
 # %% ../nbs/09_training.ipynb #09ff269c
 def _start_engine(self: Trainer, mode: Optional[str]) -> None:
     "Fuse and compile as `mode` says, or by the rule; what cannot be had is told and done without."
+    if bad := _bad_alphas(self.model): raise AlphaError(f"{'; '.join(bad[:4])}; each must be finite and above 0 before training. calibrate(model, x) sets them from data")
     xb = next(iter(self.train.epoch(0)))[0].tensor_split(self.r.accumulate)[0]
     self.full, work = len(xb), 3 * count_macs(self.model, xb[:1]) * self.train.images * self.r.epochs
     fusable = self.device.type == "cpu" and self.world.size == 1 and self.r.amp == "off" and any(isinstance(m, PACT) for m in self.model.modules())
