@@ -96,10 +96,10 @@ def _pool(g: Graph, s: Step, x: list[str]) -> str:
 # %% ../nbs/12c_onnx.ipynb #4852ff04
 def factors(s: Step) -> list[Tensor]: return [s.data[f"factor{i}"] for i in range(len(s.ins))]
 
-def affine(g: Graph, x: list[str], factors: list[Tensor], bias: Tensor, dim: int, dtype: Any = np.float32) -> str:
-    "bias + Σ factorᵢ·xᵢ in `dtype`: tensors of `dim` dimensions; bias and factors [] or [C]."
+def affine(g: Graph, x: list[str], by: list[Tensor], bias: Tensor, dim: int, dtype: Any = np.float32) -> str:
+    "bias + Σ byᵢ·xᵢ in `dtype`: tensors of `dim` dimensions; bias and factors [] or [C]."
     y = g.const(along(bias, dim).numpy(), dtype)
-    for v, f in zip(x, factors): y = g.add("Add", [y, g.add("Mul", [v, g.const(along(f, dim).numpy(), dtype)])])
+    for v, f in zip(x, by): y = g.add("Add", [y, g.add("Mul", [v, g.const(along(f, dim).numpy(), dtype)])])
     return y
 
 def _encode(g: Graph, s: Step, x: str) -> str:

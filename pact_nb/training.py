@@ -105,7 +105,7 @@ def line(row: dict, epochs: int) -> str:
 
 # %% ../nbs/09_training.ipynb #eff9f127
 class Trainer:
-    "State of a training run: `train_epoch(trainer)` advances it by one epoch."
+    "State of a training run: `train_epoch(trainer)` advances it by one epoch. `AlphaError` for an α that is not above 0."
     def __init__(
         self,
         model: nn.Module,  # on its device; float or quantized
@@ -116,6 +116,7 @@ class Trainer:
         mode: Optional[str] = None,  # the engine of a run to be continued; None: by the rule
         teacher: Optional[nn.Module] = None,  # a network to learn from as well, on the same device
     ):
+        if bad := _bad_alphas(model): raise AlphaError(f"{'; '.join(bad[:4])}; each must be finite and above 0 before training. calibrate(model, x) sets them from data")
         self.teacher = teacher if teacher is None else teacher.eval()
         self.model, self.train, self.r, self.say, self.world = model, train, r, say, world
         self.done, self.step, self.spent, self.lr = 0, 0, 0.0, r.lr  # finished epochs; steps and seconds of the present one
@@ -139,7 +140,6 @@ class Trainer:
 # %% ../nbs/09_training.ipynb #09ff269c
 def _start_engine(self: Trainer, mode: Optional[str]) -> None:
     "Fuse and compile as `mode` says, or by the rule; what cannot be had is told and done without."
-    if bad := _bad_alphas(self.model): raise AlphaError(f"{'; '.join(bad[:4])}; each must be finite and above 0 before training. calibrate(model, x) sets them from data")
     xb = next(iter(self.train.epoch(0)))[0].tensor_split(self.r.accumulate)[0]
     self.full, work = len(xb), 3 * count_macs(self.model, xb[:1]) * self.train.images * self.r.epochs
     fusable = self.device.type == "cpu" and self.world.size == 1 and self.r.amp == "off" and any(isinstance(m, PACT) for m in self.model.modules())
@@ -221,7 +221,7 @@ def _settle(self: Trainer) -> None:
 def _error(self: Trainer, t: int, mine: bool = True) -> NonFiniteError:
     "The message for step `t`, with the culprit if this process has it."
     who = _culprit(self.model, next(self.train.epoch(self.done, t))[0]) if mine else "in another process, whose message names the layer"
-    return NonFiniteError(f"loss is not finite at epoch {self.done + 1}, step {t + 1} of {len(self.train)}: {who}. Try a smaller lr or alpha_lr; metrics and checkpoints up to the epoch before are kept")
+    return NonFiniteError(f"loss is not finite at epoch {self.done + 1}, step {t + 1} of {len(self.train)}: {who}. Try a smaller lr or alpha_lr; metrics up to the epoch before and the last checkpoint are kept")
 
 # %% ../nbs/09_training.ipynb #236bebbc
 def _loss(self: Trainer, logits: Tensor, xb: Tensor, yb: Tensor) -> Tensor:
@@ -458,7 +458,7 @@ def fit(
     world: World = World(),
     teacher: Optional[nn.Module] = None,  # a network to learn from as well
 ) -> Fit:
-    "Train by recipe; `NonFiniteError` stops it. The model ends with the last epoch's weights, not the best."
+    "Train by recipe; `NonFiniteError` stops it, `AlphaError` for an α not above 0 comes first. The model ends with the last epoch's weights, not the best."
     trainer = Trainer(model, train, r, say, world, state and state["trainer"]["mode"], teacher)
     if state: set_state(trainer, state["trainer"])
     out = Fit(**{**state["fit"], "mode": trainer.mode, "paused": ""}) if state else Fit(mode=trainer.mode, alphas=alpha_rows(trainer))
