@@ -317,7 +317,7 @@ def plot_roofline(told: dict) -> "matplotlib.figure.Figure":
     "Reached GFLOP/s against FLOP per byte, under the two limits of the machine."
     import matplotlib.pyplot as plt
     import seaborn as sns
-    fig, ax = plt.subplots(figsize=(7, 4))
+    fig, ax = plt.subplots(figsize=(6, 3.4))
     xs = [2.0**i for i in range(-2, 9)]
     ax.plot(xs, [min(told["matrix_gflop_s"], told["copy_gb_s"] * v) for v in xs], "k-", lw=1, label=f"limit: {told['copy_gb_s']:.0f} GB/s, {told['matrix_gflop_s']:.0f} GFLOP/s")
     for p, color in zip(told["points"], sns.color_palette("colorblind", len(told["points"]))): ax.plot(p["flop_per_byte"], p["gflop_s"], "o", color=color, label=f"{p['variant']} ({p['share_of_limit']:.0%})")
