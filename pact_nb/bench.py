@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from .checkpoints import write_atomic
+from .core import evaluating, hooked
 from .data import Batches, Split
 from .fused import build_library, fuse, load_fused
 from .layers import calibrate, quantize
@@ -307,9 +308,8 @@ def _conv_bytes(model: str, image_size: int) -> float:
     "Bytes that the convolutions of one image's training step read and write: each tensor three times, in forward and for both gradients."
     sizes = []
     net = create_model(model, 10, 3)
-    for m in net.modules():
-        if isinstance(m, (nn.Conv2d, nn.Linear)): m.register_forward_hook(lambda m, a, o: sizes.append(a[0].nbytes + o.nbytes))
-    with torch.no_grad(): net.eval()(torch.randn(1, 3, image_size, image_size))
+    layers = [(m, lambda m, a, o: sizes.append(a[0].nbytes + o.nbytes)) for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    with hooked(layers), evaluating(net): net(torch.randn(1, 3, image_size, image_size))
     return 3 * sum(sizes)
 
 # %% ../nbs/bench.ipynb #9c7fd8f8

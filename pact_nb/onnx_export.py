@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from .integer import STEP_KINDS, IntegerNetwork, Step, agreement, along, convert
-from .onnx_graph import EXACT_FORMS, Exported, Graph, accumulate, affine, conv_attributes, export_exact, factors, graph_model, onnx_agreement, shared_step, signed_codes, write_steps
+from .onnx_graph import EXACT_FORMS, Exported, Graph, accumulate, affine, conv_attributes, export_exact, factors, graph_model, graphs_agreement, shared_step, signed_codes, write_steps
 from .packed import save_network
 
 # %% ../nbs/12d_fast.ipynb #e28cb623
@@ -29,15 +29,19 @@ def _stretch(room: Tensor, bias: Tensor) -> Tensor:
     return (off + 1e9 * (r > room[:, None])).argmin(1) + 1
 
 # %% ../nbs/12d_fast.ipynb #eca8b6ab
-def _looked_at(net: IntegerNetwork, x: Tensor) -> tuple[dict[str, list[float]], dict[str, tuple]]:
+def _bearer(g: Graph, s: Step) -> int:
+    "Which term of a sum carries its bias: the first accumulators."
+    return next((i for i, n in enumerate(s.ins) if n in g.steps and g.steps[n].kind in ("conv", "linear")), 0)
+
+def _looked_at(g: Graph, x: Tensor) -> tuple[dict[str, list[float]], dict[str, tuple]]:
     "On these images: the largest magnitude of each term of each sum, the bias with the first accumulators; the shape of each tensor."
-    steps, made, ranges, shapes = {id(s.data): s for s in net.steps}, {s.out: s.kind for s in net.steps}, {}, {}
+    steps, ranges, shapes = {id(s.data): s for s in g.net.steps}, {}, {}
     def look(run: Callable, vs: list[Tensor], how: dict, data: dict) -> Tensor:
         s, out = steps[id(data)], run(vs, how, data)
         shapes[s.out] = tuple(out.shape)
-        if s.kind in ("requant", "decode"): ranges[s.out] = _magnitudes(s, vs, next((i for i, n in enumerate(s.ins) if made[n] in ("conv", "linear")), 0))
+        if s.kind in ("requant", "decode"): ranges[s.out] = _magnitudes(s, vs, _bearer(g, s))
         return out
-    net(x, kinds={k: partial(look, run) for k, run in STEP_KINDS.items()})
+    g.net(x, kinds={k: partial(look, run) for k, run in STEP_KINDS.items()})
     return ranges, shapes
 
 def _magnitudes(s: Step, vs: list[Tensor], bearer: int) -> list[float]:
@@ -48,11 +52,11 @@ def _magnitudes(s: Step, vs: list[Tensor], bearer: int) -> list[float]:
 
 # %% ../nbs/12d_fast.ipynb #2b235fc1
 class _Fast(Graph):
-    "A graph and what is known of its tensors: kind; accumulators already written as float; ranges; shapes; number of readers."
+    "A graph and what is known of its tensors: kind; accumulators already written as float; ranges; shapes; the steps that read them."
     def __init__(self, net: IntegerNetwork, x: Tensor):
         super().__init__(net, 21)
-        self.kinds, self.made, (self.ranges, self.shapes) = {}, {}, _looked_at(net, x)
-        self.readers = {s.out: sum(s.out in t.ins for t in net.steps) for s in net.steps}
+        self.kinds, self.made, (self.ranges, self.shapes) = {}, {}, _looked_at(self, x)
+        self.readers = {s.out: [t for t in net.steps if s.out in t.ins] for s in net.steps}
 
     def top(self, name: str) -> int:
         "The largest magnitude of the codes of a tensor."
@@ -72,9 +76,12 @@ def _whole(g: _Fast, s: Step, factor: Tensor, bias: Tensor) -> tuple[Tensor, Ten
 def _qlinear(g: _Fast, s: Step, x: str, factor: Tensor, bias: Tensor, out_scale: float, zero: int) -> str:
     "QLinearConv, channels last, whose output is factor·acc + bias, in steps of out_scale around `zero`."
     w, b, unit = (t.numpy() for t in _whole(g, s, factor, bias))
-    one, zx = g.const(np.float32(1)), g.const(0, np.uint8)
-    ins = [x, one, zx, g.const(w, np.int8), g.const(unit, np.float32), g.const(np.zeros(len(w)), np.int8), g.const(np.float32(out_scale)), g.const(zero, np.uint8), g.const(b, np.int32)]
-    return g.add("QLinearConv", ins, domain="com.microsoft", channels_last=1, **conv_attributes(s.how))
+    return _byte_conv(g, x, w, unit, out_scale, zero, [g.const(b, np.int32)], **conv_attributes(s.how))
+
+def _byte_conv(g: _Fast, x: str, w: np.ndarray, unit: np.ndarray, out_scale: float, zero: int, bias: list[str], **attrs: Any) -> str:
+    "The node: codes from 0, weights [C, …] around 0, what one unit of their sum is worth ([] or [C]), output in steps of out_scale around `zero`."
+    ins = [x, g.const(np.float32(1)), g.const(0, np.uint8), g.const(w, np.int8), g.const(unit, np.float32), g.const(np.zeros(np.shape(unit)), np.int8), g.const(np.float32(out_scale)), g.const(zero, np.uint8), *bias]
+    return g.add("QLinearConv", ins, domain="com.microsoft", channels_last=1, **attrs)
 
 # %% ../nbs/12d_fast.ipynb #dba65066
 def _last(g: _Fast, x: str, dim: int) -> str: return g.add("Transpose", [x], perm=[0, 2, 3, 1]) if dim == 4 else x
@@ -127,14 +134,13 @@ def _on_codes(g: _Fast, s: Step, x: list[str], dim: int) -> str:
 
 def _with_pad(g: _Fast, name: str) -> bool:
     "Whether this is a slice of unsigned codes that one pad alone reads: the pad then does both."
-    return g.steps[name].kind == "slice" and not signed_codes(g, name) and [t.kind for t in g.net.steps if name in t.ins] == ["pad"]
+    return g.steps[name].kind == "slice" and not signed_codes(g, name) and [t.kind for t in g.readers[name]] == ["pad"]
 
 def _slice_and_pad(g: _Fast, cut: Step, pad: Step, x: str) -> str:
     "A shortcut's slice and pad in one QLinearConv: 1×1, with stride, weights 1 from each channel to its new place."
     n, (before, after) = g.shapes[cut.out][1], pad.how["channels"]
-    w, zero = np.pad(np.eye(n, dtype=np.int8), ((before, after), (0, 0)))[:, :, None, None], g.const(0, np.uint8)
-    one = g.const(np.float32(1))
-    return g.add("QLinearConv", [x, one, zero, g.const(w), one, g.const(0, np.int8), one, zero], domain="com.microsoft", channels_last=1, strides=cut.how["steps"])
+    w = np.pad(np.eye(n), ((before, after), (0, 0)))[:, :, None, None]
+    return _byte_conv(g, x, w, np.ones(()), 1.0, 0, [], strides=cut.how["steps"])
 
 def _stays_last(g: _Fast, s: Step) -> bool:
     "Whether a step on floats does not mind where the channels are: element by element, the mean of a whole map, or of one value a channel."
@@ -157,7 +163,7 @@ def _fast_requant(g: _Fast, s: Step, x: list[str], kinds: list[str], dim: int) -
 def _fits(g: _Fast, name: str) -> bool:
     "Whether QLinearConv can compute these accumulators: a convolution of unsigned codes, read once, whose weights fit."
     s = g.steps[name]
-    return g.readers[name] == 1 and s.kind == "conv" and not signed_codes(g, s.ins[0]) and bool(_room(s, g.top(s.ins[0])).min() > 0)
+    return len(g.readers[name]) == 1 and s.kind == "conv" and not signed_codes(g, s.ins[0]) and bool(_room(s, g.top(s.ins[0])).min() > 0)
 
 def _in_8_bits(g: _Fast, s: Step, kinds: list[str]) -> bool:
     "Whether a sum is one of a convolution and unsigned codes, or of two convolutions, that 8-bit terms can hold."
@@ -167,7 +173,7 @@ def _in_8_bits(g: _Fast, s: Step, kinds: list[str]) -> bool:
 # %% ../nbs/12d_fast.ipynb #db5b4375
 def _terms(g: _Fast, s: Step, x: list[str], kinds: list[str], by: list[Tensor], bias: Tensor, enough: float = math.inf) -> list[list[str]]:
     "8-bit tensor, scale and zero point of each term; accumulators up to `enough`, the first of them with the bias."
-    out, bearer = [], kinds.index("acc")
+    out, bearer = [], _bearer(g, s)
     for i, (n, t) in enumerate(zip(s.ins, kinds)):
         u = min(g.ranges[s.out][i], enough) / 127 if t == "acc" else by[i].item()
         q = _qlinear(g, g.steps[n], x[i], by[i], bias if i == bearer else torch.zeros(()), u, 128) if t == "acc" else x[i]
@@ -217,9 +223,9 @@ def export_all(
     net, folder = convert(model, x), Path(folder)
     told = agreement(model, net, batches)
     layers = told["layers"].values()
+    graphs = {form: export_onnx(net, folder / f"network-{form}.onnx", form, x) for form in FORMS}
     rows = [dict(file="network.safetensors", bytes=save_network(net, folder / "network.safetensors", about), codes=sum(r["codes"] for r in layers), differ=sum(r["differ_through"] for r in layers), top1_equal=told["top1_equal"], images=told["images"])]
-    for form in FORMS:
+    for form, found in graphs_agreement(net, graphs, batches).items():
         path = folder / f"network-{form}.onnx"
-        found = onnx_agreement(net, export_onnx(net, path, form, x), batches)
         rows.append(dict(file=path.name, bytes=path.stat().st_size, **{k: found[k] for k in ("codes", "differ", "top1_equal", "images")}))
     return pd.DataFrame(rows).set_index("file")

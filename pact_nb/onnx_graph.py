@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EXACT_FORMS', 'carrier', 'centred', 'Graph', 'conv_attributes', 'shared_step', 'factors', 'affine', 'signed_codes',
            'accumulate', 'code_unit', 'real_step', 'Exported', 'write_steps', 'graph_model', 'export_exact', 'session',
-           'batch_agreement', 'onnx_agreement']
+           'batch_agreement', 'graphs_agreement', 'onnx_agreement']
 
 # %% ../nbs/12c_onnx.ipynb #89bd519d
 import math
@@ -248,16 +248,21 @@ def session(model: Any, outputs: tuple = (), threads: Optional[int] = None) -> "
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 # %% ../nbs/12c_onnx.ipynb #a608c2ec
-def batch_agreement(net: IntegerNetwork, made: Exported, x: Tensor, got: dict[str, np.ndarray]) -> dict:
-    "images, top1_equal, codes, differ: the tensors `got` by running an exported graph on one batch against the integer network."
-    want, mine = net(x)
+def batch_agreement(made: Exported, got: dict[str, np.ndarray], want: Tensor, mine: dict[str, Tensor]) -> dict:
+    "images, top1_equal, codes, differ: the tensors `got` by running an exported graph on one batch against logits and codes of the integer network."
     differ = sum(int((made.read(a, got) != mine[a].long()).sum()) for a in made.codes)
     same = int((torch.from_numpy(got["logits"]).argmax(1) == want.argmax(1)).sum())
-    return dict(images=len(x), top1_equal=same, codes=sum(mine[a].numel() for a in made.codes), differ=differ)
+    return dict(images=len(want), top1_equal=same, codes=sum(mine[a].numel() for a in made.codes), differ=differ)
 
-def onnx_agreement(net: IntegerNetwork, made: Exported, batches: Any) -> dict:
-    "images, top1_equal, codes, differ: an exported graph in ONNX Runtime against the integer network."
-    run = session(made.model, tuple(dict.fromkeys(name for name, _ in made.codes.values())))
-    outs = [o.name for o in run.get_outputs()]
-    told = [batch_agreement(net, made, x, dict(zip(outs, run.run(None, {"images": x.numpy()})))) for x in batches]
-    return {k: sum(t[k] for t in told) for k in ("images", "top1_equal", "codes", "differ")}
+def graphs_agreement(net: IntegerNetwork, graphs: dict[str, Exported], batches: Any) -> dict[str, dict]:
+    "Name of each exported graph → images, top1_equal, codes, differ: in ONNX Runtime against the integer network, which runs once for all."
+    runs = {n: session(m.model, tuple(dict.fromkeys(name for name, _ in m.codes.values()))) for n, m in graphs.items()}
+    told = {n: dict.fromkeys(("images", "top1_equal", "codes", "differ"), 0) for n in graphs}
+    for x in batches:
+        want, mine = net(x)
+        for n, run in runs.items():
+            got = dict(zip((o.name for o in run.get_outputs()), run.run(None, {"images": x.numpy()})))
+            for k, v in batch_agreement(graphs[n], got, want, mine).items(): told[n][k] += v
+    return told
+
+def onnx_agreement(net: IntegerNetwork, made: Exported, batches: Any) -> dict: return graphs_agreement(net, {made.form: made}, batches)[made.form]

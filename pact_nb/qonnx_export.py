@@ -60,4 +60,4 @@ def qonnx_agreement(net: IntegerNetwork, made: Exported, x: torch.Tensor) -> dic
     # qonnx writes every node as a model of the newest format that onnx knows, which ONNX Runtime may not know yet
     with patch("onnx.helper.make_model", partial(onnx.helper.make_model, ir_version=made.model.ir_version)):
         got = execute_onnx(model, {"images": x.numpy()}, return_full_exec_context=True)
-    return batch_agreement(net, made, x, got)
+    return batch_agreement(made, got, *net(x))

@@ -303,12 +303,14 @@ def _rows_csv(rows: list[dict]) -> str:
     return out.getvalue()
 
 # %% ../nbs/11_runs.ipynb #a2d222b9
+def _save_best(job: Job, out: Fit) -> None: save_weights(job.path / "best.pt", dict(epoch=out.best_epoch, model=out.best_state))
+
 def _write_progress(job: Job, out: Fit) -> None:
     "Metrics, α and the best weights, after each epoch; rank 0 alone writes."
     if not job.world.main: return
     write_atomic(job.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in out.history))
     write_atomic(job.path / "alphas.csv", _rows_csv(out.alphas))
-    if out.best_epoch and out.best_epoch == len(out.history): save_weights(job.path / "best.pt", dict(epoch=out.best_epoch, model=out.best_state))
+    if out.best_epoch and out.best_epoch == len(out.history): _save_best(job, out)
     if job.on_epoch: job.on_epoch(Run(job.path))
 
 SAVE_SECONDS = 2.0  # at least so long between checkpoints after epochs, as one can take longer than a small epoch
@@ -440,7 +442,7 @@ def _norms_anew(job: Job, model: nn.Module, train: Any, valid: Any, out: Fit) ->
     reestimate_norms(model, (xb for xb, _ in few))
     out.best_state, best = model.state_dict(), out.history[out.best_epoch - 1]
     if valid is not None: best["valid_loss"], best["valid_top1"] = validate(model, valid)
-    if job.world.main: save_weights(job.path / "best.pt", dict(epoch=out.best_epoch, model=out.best_state))
+    if job.world.main: _save_best(job, out)
 
 # %% ../nbs/11_runs.ipynb #13af4913
 def _kept(job: Job) -> str:
@@ -451,7 +453,7 @@ def _kept(job: Job) -> str:
 
 def _best_again(job: Job, out: Fit) -> None:
     "Write the best weights of a continued run: epochs done twice may have left others."
-    if job.resumed and job.world.main and out.best_epoch: save_weights(job.path / "best.pt", dict(epoch=out.best_epoch, model=out.best_state))
+    if job.resumed and job.world.main and out.best_epoch: _save_best(job, out)
 
 def _paused(job: Job, data: Data, out: Fit) -> "Run":
     "Say how to continue; `Interrupted` if it was a signal that paused it."
