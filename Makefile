@@ -17,7 +17,7 @@ $(STAMP): settings.ini setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev,hf]'
-	$(BIN)/python -c "from pact_nb.fused import load_fused; why = load_fused(); print('fused operators: ' + (why or 'built'))"
+	$(BIN)/python -c "from pact_nb.codes import load_codes; from pact_nb.fused import load_fused; why = load_fused(); print('fused operators: ' + (why or 'built')); print('convolutions in codes: ' + (why or load_codes() or 'built'))"
 	touch $@
 
 docs: $(STAMP)  ## the documentation site, into build/site; links are checked

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['OTHERS', 'SCALES', 'Variant', 'make_batch', 'make_step', 'saved_bytes', 'build', 'Ready', 'make_ready', 'time_rounds',
            'quartiles', 'measure', 'make_feed', 'loop_rows', 'break_even', 'scaling', 'limits', 'traffic', 'roofline',
-           'plot_roofline', 'share', 'peak_memory', 'ablations', 'all_variants', 'other_variants', 'main']
+           'plot_roofline', 'share', 'peak_memory', 'inside_operators', 'ablations', 'import_times', 'cifar10_times',
+           'notebook_times', 'all_variants', 'other_variants', 'main']
 
 # %% ../nbs/bench.ipynb #2da23788
 import argparse
@@ -15,7 +16,9 @@ import math
 import os
 import platform
 import resource
+import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,13 +33,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from .checkpoints import write_atomic
+from .codes import code_forward, load_codes
 from .core import evaluating, hooked
-from .data import Batches, Split
-from .fused import build_library, fuse, load_fused
+from .data import Batches, Split, load_data
+from .fused import FUSED_SOURCE, build_library, fuse, load_fused, load_library
 from .layers import calibrate, quantize
 from .models import count_macs, create_model
 from .recipes import RECIPES
-from .runs import device_name
+from .runs import device_name, find_root
 from .speed import keep_freed_memory
 from .training import Trainer, train_epoch
 
@@ -46,8 +50,8 @@ class Variant:
     "One way to run the step of one network."
     what: str = "ours"  # "float" (ReLU), "ours", or another library: "brevitas", "torchao"
     bits: int = 32
-    engine: str = "eager"  # "eager", "fused", "fused norms" (without the weights), "compiled" or "fused compiled"
-    layout: str = "nchw"  # memory format: "nchw" or "nhwc"; the fused operators bring nhwc
+    engine: str = "eager"  # "eager", "fused", "fused norms" (without the weights), "codes" (fused, convolutions in whole numbers), "compiled", "fused compiled" or "codes compiled"
+    layout: str = "nchw"  # memory format: "nchw" or "nhwc"; fused and codes bring nhwc
     amp: str = "off"  # "off" or "bfloat16"
 
     @property
@@ -134,15 +138,21 @@ class Ready:
     compile_s: Optional[float] = None
     moved: Optional[int] = None  # bytes its kernels read and write, as the compiler counts them
 
+def _fused(model: nn.Module, engine: str) -> nn.Module:
+    if why := load_fused(): raise RuntimeError(f"no fused operators: {why}")
+    net, n = fuse(model, weights="norms" not in engine)
+    if not n: raise RuntimeError("nothing in this network is fused")
+    if "codes" in engine and (why := load_codes()): raise RuntimeError(f"no convolutions in codes: {why}")
+    if "codes" in engine and not code_forward(net): raise RuntimeError("no convolution of this network reads codes")
+    return net
+
 def make_ready(v: Variant, name: str, x: Tensor, y: Tensor, cold: bool = True, width: Optional[int] = None) -> Ready:
     "Build a variant, compiled without its cache if `cold`; `RuntimeError` where an engine is not to be had."
     model = build(name, v, x.cpu(), width).to(x.device)
     net, seconds, moved = model, None, None
-    if "fused" in v.engine:
-        if why := load_fused(): raise RuntimeError(f"no fused operators: {why}")
-        net, n = fuse(model, weights="norms" not in v.engine)
-        if not n: raise RuntimeError("nothing in this network is fused")
-    if "fused" in v.engine or v.layout == "nhwc": model.to(memory_format=torch.channels_last); x = x.contiguous(memory_format=torch.channels_last)
+    fast = "fused" in v.engine or "codes" in v.engine
+    if fast: net = _fused(model, v.engine)
+    if fast or v.layout == "nhwc": model.to(memory_format=torch.channels_last); x = x.contiguous(memory_format=torch.channels_last)
     if "compiled" in v.engine: net, seconds, moved = _compile(net, x, v.amp, cold)
     step = make_step(net, model, x, y, v.amp)
     step()
@@ -237,7 +247,8 @@ def loop_rows(model: str, batch_size: int, image_size: int, device: str, steps: 
 def break_even(rows: list[dict], macs: int, batch_size: int, build_s: Optional[float]) -> dict[str, float]:
     "Multiply-accumulates of a run from which each engine pays against the one before it, at 4 bits; inf where it never does."
     at = {r["engine"]: r for r in rows if r["what"] == "ours" and r["bits"] == 4 and r["layout"] == "nchw" and r["amp"] == "off"}
-    pairs = {"fused": ("eager", build_s), "compiled": ("eager", at.get("compiled", {}).get("compile_s")), "fused compiled": ("fused", at.get("fused compiled", {}).get("compile_s"))}
+    compile_s = lambda engine: at.get(engine, {}).get("compile_s")
+    pairs = {"fused": ("eager", build_s), "compiled": ("eager", compile_s("compiled")), "fused compiled": ("fused", compile_s("fused compiled")), "codes": ("eager", build_s), "codes compiled": ("codes", compile_s("codes compiled"))}
     out = {}
     for engine, (before, cost) in pairs.items():
         if engine not in at or before not in at or cost is None: continue
@@ -248,13 +259,18 @@ def break_even(rows: list[dict], macs: int, batch_size: int, build_s: Optional[f
 # %% ../nbs/bench.ipynb #1a730b13
 SCALES = {"width": (8, 16, 32), "depth": (20, 32, 56), "batch": (8, 32, 128, 256), "bits": (1, 2, 3, 4, 8)}
 
+def _fast(device: str, k: int) -> list[str]:
+    "The engines in C++ that there are for `k` bits."
+    if device != "cpu" or load_fused(): return []
+    return ["fused norms", "fused"] + (["codes"] if 2 <= k <= 7 and not load_codes() else [])
+
 def scaling(what: str, values: Optional[tuple] = None, rounds: int = 12, image_size: int = 32, device: str = "cpu") -> list[dict]:
-    "Step time of float, ours eager, ours with the norms fused and with the weights fused too, all uncompiled, as `what` grows; ResNet-20 at batch 32, width 16 and 4 bits else."
+    "Step time of float, ours eager, ours with the norms fused, with the weights fused too and in codes, all uncompiled, as `what` grows; ResNet-20 at batch 32, width 16 and 4 bits else."
     rows = []
     for value in values or SCALES[what]:
         depth, batch, k = value if what == "depth" else 20, value if what == "batch" else 32, value if what == "bits" else 4
         (x, y), width = make_batch(batch, image_size, device), value if what == "width" else 16
-        variants = {"float": Variant("float", layout="nhwc"), "eager": Variant("ours", k), **({e: Variant("ours", k, e) for e in ("fused norms", "fused")} if device == "cpu" and not load_fused() else {})}
+        variants = {"float": Variant("float", layout="nhwc"), "eager": Variant("ours", k), **{e: Variant("ours", k, e) for e in _fast(device, k)}}
         steps = {e: make_ready(v, f"resnet{depth}", x, y, width=width).step for e, v in variants.items()}
         times = time_rounds(steps, x, rounds)
         rows += [dict(by=what, value=value, engine=e, step_ms=1e3 * quartiles(t)[1], ratio=quartiles([a / b for a, b in zip(t, times["float"])])[1]) for e, t in times.items()]
@@ -370,6 +386,46 @@ def peak_memory(variants: list[Variant], model: str, batch_size: int, image_size
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool: rows.append(dict(variant=v.name, peak_mb=pool.submit(_peak, v, model, batch_size, image_size, device).result()))
     return rows
 
+# %% ../nbs/bench.ipynb #c80190f0
+def _norm_inputs(batch: int, channels: int, size: int) -> tuple:
+    "(x, γ, β, α) as a norm of that size reads them."
+    x = torch.randn(batch, channels, size, size).contiguous(memory_format=torch.channels_last)
+    return x, torch.ones(channels), torch.zeros(channels), torch.tensor(2.0)
+
+_ROWS = "return C < 64 && 64 % C == 0 && rows % (64 / C) == 0 ? 64 / C : 1;"  # the line of the operators that says how many rows are read at a time
+
+def _one_row_at_a_time() -> Callable:
+    "The operator `norm_pact_raw` from a library in which rows are never read several at a time."
+    source = FUSED_SOURCE.replace("pact_nb::", "pact_nb_rows::").replace("(pact_nb, ", "(pact_nb_rows, ")
+    if why := load_library(source.replace(_ROWS, "return 1;"), "pact_nb-rows"): raise RuntimeError(why)
+    return torch.ops.pact_nb_rows.norm_pact_raw
+
+# %% ../nbs/bench.ipynb #4456ec6b
+class _InPython(torch.autograd.Function):
+    "What the C++ class `NormPact` does, without a shortcut."
+    @staticmethod
+    def forward(ctx, x, w, b, alpha):
+        y, _, mean, invstd, _ = torch.ops.pact_nb.norm_pact_raw(x, None, None, w, b, alpha, 1e-5, 15, False)
+        ctx.save_for_backward(x, w, b, mean, invstd, alpha)
+        return y
+    @staticmethod
+    def backward(ctx, g):
+        x, *rest = ctx.saved_tensors
+        gx, _, *three = torch.ops.pact_nb.norm_pact_backward(g, None, x, None, None, *rest)
+        return gx, *three
+
+def inside_operators(batch_size: int = 128, image_size: int = 32) -> dict[str, tuple[Callable, Callable]]:
+    "Name of a measure → what to time without it and with it."
+    ops, (x, w, b, alpha) = torch.ops.pact_nb, _norm_inputs(batch_size, 16, image_size)
+    old, g = _one_row_at_a_time(), torch.randn_like(x)
+    forward = lambda op: lambda: op(x, None, None, w, b, alpha, 1e-5, 15, False)
+    mean, invstd = forward(ops.norm_pact_raw)()[2:4]
+    back = lambda g, g2: ops.norm_pact_backward(g, g2, x, None, None, w, b, mean, invstd, alpha)
+    small, *rest = (t.requires_grad_() for t in _norm_inputs(64, 8, 8))
+    both = lambda f: lambda: f().sum().backward()
+    return {"rows of 16 channels read four at a time (forward)": (forward(old), forward(ops.norm_pact_raw)), "two gradients added where they are read (backward)": (lambda: back(g + x, None), lambda: back(g, x)),
+            "autograd of the operator in C++ (64 images of 8 channels, 8×8)": (both(lambda: _InPython.apply(small, *rest)), both(lambda: ops.norm_pact(small, None, None, None, *rest, 1e-5, 15)[0]))}
+
 # %% ../nbs/bench.ipynb #65b5e31e
 def _one_process(keep: bool, threads: Optional[int], model: str, batch_size: int, image_size: int, width: Optional[int]) -> float:
     "Milliseconds of a fused W4A4 step, median of 12, in a fresh process."
@@ -390,6 +446,7 @@ def _processes(how: list[tuple], model: str, batch_size: int, image_size: int, w
 def _both_ways(model: str, batch_size: int, image_size: int) -> dict[str, Callable]:
     "Steps of a W4A4 network with one measure more each time, and of the float network."
     variants = {"eager": Variant("ours", 4), "nhwc": Variant("ours", 4, layout="nhwc"), "norm": Variant("ours", 4, "fused norms"), "fused": Variant("ours", 4, "fused"), "float": Variant("float"), "float nhwc": Variant("float", layout="nhwc")}
+    if not load_codes(): variants["codes"] = Variant("ours", 4, "codes")
     return {n: make_ready(v, model, *make_batch(batch_size, image_size)).step for n, v in variants.items()}
 
 def ablations(model: str = "resnet20", batch_size: int = 128, image_size: int = 32, rounds: int = 20, turns: int = 3) -> list[dict]:
@@ -398,19 +455,61 @@ def ablations(model: str = "resnet20", batch_size: int = 128, image_size: int = 
     keep_freed_memory()
     t, rows = time_rounds(_both_ways(model, batch_size, image_size), torch.zeros(()), rounds), []
     def add(what, without, with_, kept, n): rows.append(dict(what=what, without_ms=without, with_ms=with_, ratio=with_ / without, kept=kept, n=n))
-    for what, a, b, kept in (("channels last, nothing fused", "eager", "nhwc", False), ("channels last, float network", "float", "float nhwc", False), ("norm, sum, clip and rounding in one operator, channels last", "eager", "norm", True), ("DoReFa's weights in one operator", "norm", "fused", True)):
-        add(what, *(1e3 * quartiles(t[n])[1] for n in (a, b)), kept, rounds)
+    for what, a, b, kept in (("channels last, nothing fused", "eager", "nhwc", False), ("channels last, float network", "float", "float nhwc", False), ("norm, sum, clip and rounding in one operator, channels last", "eager", "norm", True), ("DoReFa's weights in one operator", "norm", "fused", True), ("convolutions of the forward pass in codes", "fused", "codes", True)):
+        if b in t: add(what, *(1e3 * quartiles(t[n])[1] for n in (a, b)), kept, rounds)
+    for what, (without, with_) in inside_operators(batch_size, image_size).items():
+        t = time_rounds(dict(without=without, with_=with_), torch.zeros(()), rounds)
+        add(what, *(1e3 * quartiles(t[n])[1] for n in ("without", "with_")), True, rounds)
     plain = ({}, True, None)
     for what, how, kept, size in (("freed memory is kept (mallopt)", [({}, False, None), plain], True, (model, batch_size, image_size, None)), ("waiting threads sleep (OMP_WAIT_POLICY=PASSIVE)", [plain, ({"OMP_WAIT_POLICY": "PASSIVE"}, True, None)], False, (model, batch_size, image_size, None)),
                                   ("one thread for a small step (width 8, 8×8, batch 64)", [plain, ({}, True, 1)], True, (model, 64, 8, 8))):
         add(what, *_processes(how, *size, turns), kept, turns)
     return rows
 
+# %% ../nbs/bench.ipynb #04fba41d
+def _spread(what: str, v: list[float]) -> dict: return dict(what=what, seconds=statistics.median(v), low=min(v), high=max(v), n=len(v))
+
+def _seconds(*command: str) -> float:
+    start = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - start
+
+def import_times(modules: tuple = ("pact_nb.training", "pact_nb.runs", "pact_nb.bench"), rounds: int = 5) -> list[dict]:
+    "Seconds that importing each module takes over importing torch, in fresh processes that take turns."
+    took = [{m: _seconds(sys.executable, "-c", f"import {m}") for m in ("torch", *modules)} for _ in range(rounds)]
+    return [_spread("import torch", [t["torch"] for t in took])] + [_spread(f"import {m}, over torch", [t[m] - t["torch"] for t in took]) for m in modules]
+
+def cifar10_times(data_dir: str, rounds: int = 5) -> list[dict]:
+    "Seconds to load CIFAR-10 from its files the first time, and from what was kept, checksum compared, every time after."
+    took = {"first": [], "kept": []}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as tmp:
+            for how in took: start = time.perf_counter(); load_data("cifar10", data_dir, default_dir=tmp); took[how].append(time.perf_counter() - start)
+    return [_spread("CIFAR-10 from its files, the first time", took["first"]), _spread("CIFAR-10 from the cache, with its checksum", took["kept"])]
+
+# %% ../nbs/bench.ipynb #e0596440
+def notebook_times(rounds: int = 3) -> list[dict]:
+    "Seconds of the default run of train.ipynb by papermill, and of its parts; `RuntimeError` without papermill."
+    papermill = shutil.which("papermill", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))) or ""
+    if not papermill: raise RuntimeError("papermill is not installed")
+    parts: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as tmp:
+            wall = _seconds(papermill, str(find_root() / "nbs" / "train.ipynb"), f"{tmp}/out.ipynb", "-p", "run_dir", f"{tmp}/run")
+            for what, s in {"train.ipynb, from command to end": wall, **_parts(wall, Path(tmp))}.items(): parts.setdefault(what, []).append(s)
+    return [_spread(what, v) for what, v in parts.items()]
+
+def _parts(wall: float, folder: Path) -> dict[str, float]:
+    cells = [c for c in json.loads((folder / "out.ipynb").read_text())["cells"] if c["cell_type"] == "code"]
+    took, at = [c["metadata"]["papermill"]["duration"] for c in cells], next(i for i, c in enumerate(cells) if "run_live" in "".join(c["source"]) and "import" not in "".join(c["source"]))
+    epochs = json.loads((folder / "run" / "summary.json").read_text())["train_seconds"]
+    return {"… papermill and the kernel": wall - sum(took), "… imports and parameters": sum(took[:at]), "… the run: its epochs": epochs, "… the run: data, start of α, optimizer, test, files": took[at] - epochs, "… tables and pictures": sum(took[at + 1:])}
+
 # %% ../nbs/bench.ipynb #b4a6d4bb
 def all_variants(quick: bool, bits: tuple, device: str) -> list[Variant]:
     "What `python -m pact_nb.bench` measures."
-    engines = ["eager", "compiled"] + (["fused", "fused compiled"] if device == "cpu" else [])
-    out = [Variant("float", 32, e) for e in ("eager", "compiled")] + [Variant("ours", k, e) for e in engines for k in bits]
+    engines = ["eager", "compiled"] + (["fused", "codes", "fused compiled", "codes compiled"] if device == "cpu" else [])
+    out = [Variant("float", 32, e) for e in ("eager", "compiled")] + [Variant("float", 32, "compiled", "nhwc")] + [Variant("ours", k, e) for e in engines for k in bits if "codes" not in e or 2 <= k <= 7]
     if quick: return out
     out += [Variant(w, k, e, "nhwc") for w, k in (("float", 32), ("ours", 4)) for e in ("eager", "compiled")]
     out += [Variant(w, k, "compiled", "nhwc", "bfloat16") for w, k in (("float", 32), ("ours", 4))]
@@ -433,6 +532,8 @@ def _options() -> argparse.ArgumentParser:
     p.add_argument("--others", action="store_true", help="also Brevitas and torchao, where installed; slow")
     p.add_argument("--peak", action="store_true", help="also peak memory, each variant in its own process")
     p.add_argument("--data_dir", metavar="DIR", help="also images a second of the ImageNet loader, from class folders")
+    p.add_argument("--before", action="store_true", help="nothing but what comes before the first step: imports, the default notebook, and with --cifar10 its loading")
+    p.add_argument("--cifar10", metavar="DIR", help="with --before: CIFAR-10's files, in a layout that data/README.md names")
     p.add_argument("--json", metavar="FILE", help="write the result there")
     return p
 
@@ -449,6 +550,7 @@ def _checked(a: argparse.Namespace) -> argparse.Namespace:
     if bad := [s for s in a.scaling if s not in SCALES]: raise ValueError(f"scaling must be of {', '.join(SCALES)}; got {bad[0]!r}")
     a.share = tuple(int(n) for n in a.share.split(",")) if a.share else ()
     if a.json and not Path(a.json).parent.is_dir(): raise ValueError(f"json: no folder {Path(a.json).parent}")
+    if a.cifar10 and not a.before: raise ValueError("cifar10 has a use with --before alone")
     create_model(a.model)
     return a
 
@@ -463,7 +565,7 @@ def _seconds_to_build() -> Optional[float]:
 def _measure_all(a: argparse.Namespace) -> dict:
     "Everything the options ask for, each printed as it is known."
     told = dict(model=a.model, batch_size=a.batch_size, image_size=a.image_size, device=a.device, device_name=device_name(torch.device(a.device)), threads=torch.get_num_threads(), torch=str(torch.__version__), python=platform.python_version(),
-                kernels=torch.backends.cpu.get_cpu_capability(), measured=time.strftime("%Y-%m-%d", time.gmtime()), argv=[w for w in sys.argv[1:] if w not in (a.json, a.data_dir)])
+                kernels=torch.backends.cpu.get_cpu_capability(), measured=time.strftime("%Y-%m-%d", time.gmtime()), argv=[w for w in sys.argv[1:] if w not in (a.json, a.data_dir, a.cifar10)])
     for section, found in _sections(a, told):
         told[section] = found
         if section not in ("rows", "others"): print(f"{section}: {json.dumps(found)}", flush=True)
@@ -478,6 +580,7 @@ def _sections(a: argparse.Namespace, told: dict) -> Iterator[tuple[str, Any]]:
         out = measure(kept(variants), a.model, a.batch_size, a.image_size, rounds, a.device, cold=not a.quick)
         for r in out: print(f"{r['variant']:>32}: {r['step_ms']:7.1f} ms  {r['ratio']:.3f}x {r['ratio_to']} (quartiles {r['ratio_q1']:.3f} to {r['ratio_q3']:.3f}, {r['rounds']} rounds)  keeps {r['saved_mb']:.1f} MB, {r['saved_ratio']:.3f}x", flush=True)
         return out
+    if a.before: yield "before", import_times() + (cifar10_times(a.cifar10) if a.cifar10 else []) + notebook_times(); return
     yield "rows", rows(all_variants(a.quick, a.bits, a.device), a.rounds)
     if not a.quick:
         macs = count_macs(create_model(a.model, 10, 3), torch.randn(1, 3, a.image_size, a.image_size))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['load_codes', 'CodeConv', 'Values', 'code_forward']
 
-# %% ../nbs/05e_codes.ipynb #eb76385b
+# %% ../nbs/05e_codes.ipynb #2fafc239
 from typing import Optional
 import torch
 from torch import Tensor, fx, nn
@@ -13,7 +13,7 @@ from .core import FLOAT, n_steps
 from .fused import Coded, FusedWeight, NormPACT, load_library, processor_flags, replace_node, values_of
 from .layers import QuantConv2d
 
-# %% ../nbs/05e_codes.ipynb #59328d5b
+# %% ../nbs/05e_codes.ipynb #692399c6
 _SOURCE = r"""
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -41,7 +41,7 @@ static Tensor code_conv(const Tensor& codes, const Tensor& step, const Tensor& o
 }
 """
 
-# %% ../nbs/05e_codes.ipynb #03a5750c
+# %% ../nbs/05e_codes.ipynb #a1f732b2
 _AUTOGRAD = r"""
 struct CodeConv : Function<CodeConv> {
   static Tensor forward(AutogradContext* ctx, const Tensor& blank, const Tensor& codes, const Tensor& step, const Tensor& w, const Tensor& odd, const Tensor& unit, const Maybe& bias, IntArrayRef stride, IntArrayRef pad, IntArrayRef dilation) {
@@ -70,7 +70,7 @@ TORCH_LIBRARY_IMPL(pact_nb, CPU, m) { m.impl("code_conv_raw", &code_conv); }
 """
 _SOURCE += _AUTOGRAD
 
-# %% ../nbs/05e_codes.ipynb #e5b48eef
+# %% ../nbs/05e_codes.ipynb #df4e8335
 _why: Optional[str] = None  # '' once the operator is there
 
 def _wrong() -> str:
@@ -95,7 +95,7 @@ def _registered() -> str:
     torch.library.register_fake("pact_nb::code_conv_raw", shape)
     return ""
 
-# %% ../nbs/05e_codes.ipynb #5e0d73fb
+# %% ../nbs/05e_codes.ipynb #373a8943
 class CodeConv(FusedWeight):
     "A `QuantConv2d` that multiplies whole numbers where its input comes as `Coded`."
     def forward(self, x: Tensor | Coded) -> Tensor:
@@ -108,7 +108,7 @@ class Values(nn.Module):
     "The values of an activation, for what reads no codes."
     def forward(self, x: Tensor | Coded) -> Tensor: return values_of(x)
 
-# %% ../nbs/05e_codes.ipynb #dee031f5
+# %% ../nbs/05e_codes.ipynb #729ee394
 def _reads_codes(m: Optional[nn.Module]) -> bool:
     "A convolution whose weights fit in int8; of the usual padding, in one group."
     layer = getattr(m, "layer", None)

@@ -79,7 +79,7 @@ class Recipe:
     amp: str = _f("off", "autocast to bfloat16 or float16 (with loss scaling), or off", choices=("off", "bfloat16", "float16"))
     device: str = _f("auto", "auto (cuda if there is one), cpu or cuda", choices=("auto", "cpu", "cuda"))
     compile: str = _f("auto", "torch.compile: auto (where it pays), on or off", choices=("auto", "on", "off"))
-    fused: str = _f("auto", "one C++ operator for norm, sum, clip and rounding, on a CPU: auto (where it pays and a compiler is there), on or off", choices=("auto", "on", "off"))
+    fused: str = _f("auto", "one C++ operator for norm, sum, clip and rounding, on a CPU: auto (where it pays and a compiler is there), on, off, or values (on, but convolutions never in whole numbers)", choices=("auto", "on", "values", "off"))
     world_size: Optional[int] = _f(None, "processes that torchrun must have started; not given: as many as there are", lo=1)
     sync_bn: bool = _f(False, "batch norm over all processes; needs cuda and torchrun")
     max_minutes: Optional[float] = _f(None, "save and pause after so many minutes", above=0)

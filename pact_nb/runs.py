@@ -220,7 +220,7 @@ def check_recipe(r: Recipe, world: World, device: torch.device) -> None:
     with torch.device("meta"): build_model(r, 10, 3)
     if r.sync_bn and (device.type != "cuda" or world.size == 1): raise ValueError(f"sync_bn needs cuda and several processes (torchrun); here: {device.type}, {world.size} process{'es' if world.size > 1 else ''}")
     if r.batch_size < 2 * world.size * r.accumulate: raise ValueError(f"batch_size {r.batch_size} leaves fewer than 2 images for each of {world.size} processes × {r.accumulate} parts; at least {2 * world.size * r.accumulate}")
-    if r.fused == "on" and (device.type != "cpu" or world.size > 1 or r.amp != "off"): raise ValueError(f"fused on needs one process on a CPU and amp off; here: {device.type}, {world.size} process{'es' if world.size > 1 else ''}, amp {r.amp}. Use auto")
+    if r.fused in ("on", "values") and (device.type != "cpu" or world.size > 1 or r.amp != "off"): raise ValueError(f"fused {r.fused} needs one process on a CPU and amp off; here: {device.type}, {world.size} process{'es' if world.size > 1 else ''}, amp {r.amp}. Use auto")
     if r.init is not None: _check_init(r)
     if r.teacher is not None: _check_teacher(r)
 

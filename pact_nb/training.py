@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from .checkpoints import Watch
+from .codes import code_forward, load_codes
 from .core import evaluating, hooked, seed_of, watched
 from .fused import fuse, load_fused
 from .layers import QuantWeight
@@ -141,19 +142,24 @@ class Trainer:
 def _start_engine(self: Trainer, mode: Optional[str]) -> None:
     "Fuse and compile as `mode` says, or by the rule; what cannot be had is told and done without."
     xb = next(iter(self.train.epoch(0)))[0].tensor_split(self.r.accumulate)[0]
-    self.full, work = len(xb), 3 * count_macs(self.model, xb[:1]) * self.train.images * self.r.epochs
+    self.full, image = len(xb), 3 * count_macs(self.model, xb[:1])
     fusable = self.device.type == "cpu" and self.world.size == 1 and self.r.amp == "off" and any(isinstance(m, PACT) for m in self.model.modules())
-    rule = lambda able: choose_engine(work, self.r.compile, self.r.fused, able)
-    (fused, compiled), why = engine_of(mode) if mode else rule(fusable), ""
+    rule = lambda able: choose_engine(image * self.train.images * self.r.epochs, image * self.full, self.r.compile, self.r.fused, able)
+    (fused, codes, compiled), why = engine_of(mode) if mode else rule(fusable), ""
     if fused:
-        why = load_fused()
-        view, n = fuse(self.model) if not why else (self.net, 0)
-        fused, why = n > 0, why or ("" if n else "nothing in this network fits")
-        if fused: self.net = view
-        else: self.say(f"no fused operators, training without: {why}"); compiled = compiled if mode else rule(False)[1]
+        fused, codes, why = _fuse(self, codes)
+        if not fused: self.say(f"no fused operators, training without: {why}"); compiled = compiled if mode else rule(False)[2]
     if fused or self.device.type == "cuda": self.layout = torch.channels_last; self.model.to(memory_format=self.layout)
     if compiled: compiled, why = _compile(self, xb, why)
-    self.mode = engine_name(fused, compiled, why)
+    self.mode = engine_name(fused, codes, compiled, why)
+
+def _fuse(self: Trainer, codes: bool) -> tuple[bool, bool, str]:
+    "Whether the network is fused, whether its convolutions compute in whole numbers, and why not fused."
+    if why := load_fused(): return False, False, why
+    view, n = fuse(self.model)
+    if not n: return False, False, "nothing in this network fits"
+    self.net = view
+    return True, codes and not load_codes() and code_forward(view) > 0, ""
 
 def _compile(self: Trainer, xb: Tensor, why: str) -> tuple[bool, str]:
     "Compile, with the warm-up's form first; whether it worked, and what did not."
