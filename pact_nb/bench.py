@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['OTHERS', 'SCALES', 'Variant', 'make_batch', 'make_step', 'saved_bytes', 'build', 'Ready', 'make_ready', 'time_rounds',
-           'quartiles', 'measure', 'make_feed', 'loop_rows', 'break_even', 'scaling', 'limits', 'traffic', 'roofline',
-           'plot_roofline', 'share', 'peak_memory', 'inside_operators', 'ablations', 'import_times', 'cifar10_times',
-           'notebook_times', 'all_variants', 'other_variants', 'main']
+           'quartiles', 'measure', 'make_feed', 'loop_rows', 'break_even', 'scaling', 'plot_scaling', 'limits',
+           'traffic', 'roofline', 'plot_roofline', 'share', 'peak_memory', 'inside_operators', 'ablations',
+           'import_times', 'cifar10_times', 'notebook_times', 'checkpoint_times', 'all_variants', 'other_variants',
+           'main']
 
 # %% ../nbs/bench.ipynb #2da23788
 import argparse
@@ -32,11 +33,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from . import runs as run_module
 from .checkpoints import write_atomic
-from .codes import code_forward, load_codes
+from .codes import CODE_SOURCE, code_forward, load_codes
 from .core import evaluating, hooked
 from .data import Batches, Split, load_data
-from .fused import FUSED_SOURCE, build_library, fuse, load_fused, load_library
+from .fused import FUSED_SOURCE, build_library, fuse, load_fused, load_library, processor_flags
 from .layers import calibrate, quantize
 from .models import count_macs, create_model
 from .recipes import RECIPES
@@ -129,6 +131,15 @@ def build(name: str, v: Variant, x: Tensor, width: Optional[int] = None) -> nn.M
     elif v.what != "float": net = OTHERS[v.what](net, v.bits)
     return net
 
+# %% ../nbs/bench.ipynb #c6ce6f61
+def _fused(model: nn.Module, engine: str) -> nn.Module:
+    if why := load_fused(): raise RuntimeError(f"no fused operators: {why}")
+    net, n = fuse(model, weights="norms" not in engine)
+    if not n: raise RuntimeError("nothing in this network is fused")
+    if "codes" in engine and (why := load_codes()): raise RuntimeError(f"no convolutions in codes: {why}")
+    if "codes" in engine and not code_forward(net): raise RuntimeError("no convolution of this network reads codes")
+    return net
+
 # %% ../nbs/bench.ipynb #bea424eb
 @dataclass
 class Ready:
@@ -137,14 +148,6 @@ class Ready:
     saved: int
     compile_s: Optional[float] = None
     moved: Optional[int] = None  # bytes its kernels read and write, as the compiler counts them
-
-def _fused(model: nn.Module, engine: str) -> nn.Module:
-    if why := load_fused(): raise RuntimeError(f"no fused operators: {why}")
-    net, n = fuse(model, weights="norms" not in engine)
-    if not n: raise RuntimeError("nothing in this network is fused")
-    if "codes" in engine and (why := load_codes()): raise RuntimeError(f"no convolutions in codes: {why}")
-    if "codes" in engine and not code_forward(net): raise RuntimeError("no convolution of this network reads codes")
-    return net
 
 def make_ready(v: Variant, name: str, x: Tensor, y: Tensor, cold: bool = True, width: Optional[int] = None) -> Ready:
     "Build a variant, compiled without its cache if `cold`; `RuntimeError` where an engine is not to be had."
@@ -244,11 +247,11 @@ def loop_rows(model: str, batch_size: int, image_size: int, device: str, steps: 
     return [dict(run=n, engine=trainers[n].mode + (", recorded" if trainers[n].whole is not None else ""), step_ms=1e3 * quartiles(v)[1] / steps, images_per_s=feed.images / quartiles(v)[1], epochs=epochs, ratio=quartiles([a / b for a, b in zip(v, times[first])])[1]) for n, v in times.items()]
 
 # %% ../nbs/bench.ipynb #d7a97ac4
-def break_even(rows: list[dict], macs: int, batch_size: int, build_s: Optional[float]) -> dict[str, float]:
+def break_even(rows: list[dict], macs: int, batch_size: int, build_s: dict[str, Optional[float]]) -> dict[str, float]:
     "Multiply-accumulates of a run from which each engine pays against the one before it, at 4 bits; inf where it never does."
     at = {r["engine"]: r for r in rows if r["what"] == "ours" and r["bits"] == 4 and r["layout"] == "nchw" and r["amp"] == "off"}
     compile_s = lambda engine: at.get(engine, {}).get("compile_s")
-    pairs = {"fused": ("eager", build_s), "compiled": ("eager", compile_s("compiled")), "fused compiled": ("fused", compile_s("fused compiled")), "codes": ("eager", build_s), "codes compiled": ("codes", compile_s("codes compiled"))}
+    pairs = {"fused": ("eager", build_s.get("fused")), "compiled": ("eager", compile_s("compiled")), "fused compiled": ("fused", compile_s("fused compiled")), "codes": ("fused", build_s.get("codes")), "codes compiled": ("codes", compile_s("codes compiled"))}
     out = {}
     for engine, (before, cost) in pairs.items():
         if engine not in at or before not in at or cost is None: continue
@@ -276,6 +279,22 @@ def scaling(what: str, values: Optional[tuple] = None, rounds: int = 12, image_s
         rows += [dict(by=what, value=value, engine=e, step_ms=1e3 * quartiles(t)[1], ratio=quartiles([a / b for a, b in zip(t, times["float"])])[1]) for e, t in times.items()]
     return rows
 
+# %% ../nbs/bench.ipynb #af80d969
+def plot_scaling(rows: list[dict]) -> "matplotlib.figure.Figure":
+    "A panel for each thing that was varied: milliseconds a step, a line for each engine, both axes logarithmic."
+    import matplotlib.pyplot as plt
+    import pandas as pd
+    import seaborn as sns
+    t = pd.DataFrame(rows)
+    fig, axes = plt.subplots(1, t.by.nunique(), figsize=(2.7 * t.by.nunique(), 2.8), squeeze=False)
+    for ax, (by, part) in zip(axes.flat, t.groupby("by", sort=False)):
+        sns.lineplot(part, x="value", y="step_ms", hue="engine", style="engine", markers=True, dashes=False, hue_order=list(t.engine.unique()), style_order=list(t.engine.unique()), palette="colorblind", ax=ax, legend=ax is axes.flat[-1])
+        ax.set(xscale="log", yscale="log", xlabel=_AXES.get(by, by), ylabel="ms a step" if ax is axes.flat[0] else "", xticks=sorted(part.value.unique()), xticklabels=sorted(part.value.unique())); ax.minorticks_off()
+    axes.flat[-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5)); fig.tight_layout()
+    return fig
+
+_AXES = dict(width="channels of the first stage", depth="layers", batch="images a step", bits="bits")
+
 # %% ../nbs/bench.ipynb #813d89a8
 def limits(device: str = "cpu", size: int = 2048, megabytes: int = 256, repeat: int = 5, dtype: torch.dtype = torch.float32) -> dict:
     "Copy bandwidth in GB/s (bytes read and written) and matrix rate in GFLOP/s, best of `repeat`."
@@ -295,7 +314,7 @@ class _Traffic(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         if func.is_view or "empty" in func.name() or "detach" in func.name(): return out
         leaves = torch.utils._pytree.tree_leaves((args, kwargs, out))
-        self.bytes += sum({t.data_ptr(): t.numel() * t.element_size() for t in leaves if isinstance(t, Tensor)}.values())
+        self.bytes += sum({t.data_ptr(): min(t.numel() * t.element_size(), t.untyped_storage().nbytes()) for t in leaves if isinstance(t, Tensor)}.values())  # an expanded tensor is as large as its storage
         return out
 
 def traffic(step: Callable) -> int:
@@ -314,8 +333,8 @@ def roofline(model: str, batch_size: int, image_size: int, rows: list[dict], dev
     for r in rows:
         v = Variant(*(r[k] for k in ("what", "bits", "engine", "layout", "amp")))
         if v.what not in ("float", "ours") or v.amp != "off": continue
-        moved = r["moved_mb"] * 1e6 if r.get("moved_mb") else traffic(make_ready(v, model, x, y).step) * batch_size / few
-        if r.get("moved_mb"): moved += _conv_bytes(model, image_size) * batch_size  # the compiler counts its own kernels, not the convolutions
+        if r.get("moved_mb") and v.engine == "compiled": moved = r["moved_mb"] * 1e6 + _conv_bytes(model, image_size) * batch_size  # the compiler counts its own kernels, not the convolutions
+        else: moved = traffic(make_ready(replace(v, engine=v.engine.removesuffix(" compiled")), model, x, y).step) * batch_size / few  # nor the operators in C++
         floor = max(flop / told["matrix_gflop_s"], moved / told["copy_gb_s"]) / 1e9
         points.append(dict(variant=r["variant"], moved_mb=moved / 1e6, flop_per_byte=flop / moved, gflop_s=flop / r["step_ms"] / 1e6, share_of_limit=1e3 * floor / r["step_ms"]))
     return dict(**told, gflop=flop / 1e9, points=points)
@@ -474,10 +493,10 @@ def _seconds(*command: str) -> float:
     subprocess.run(command, check=True, capture_output=True)
     return time.perf_counter() - start
 
-def import_times(modules: tuple = ("pact_nb.training", "pact_nb.runs", "pact_nb.bench"), rounds: int = 5) -> list[dict]:
-    "Seconds that importing each module takes over importing torch, in fresh processes that take turns."
-    took = [{m: _seconds(sys.executable, "-c", f"import {m}") for m in ("torch", *modules)} for _ in range(rounds)]
-    return [_spread("import torch", [t["torch"] for t in took])] + [_spread(f"import {m}, over torch", [t[m] - t["torch"] for t in took]) for m in modules]
+def import_times(modules: tuple = ("pact_nb.training", "pact_nb.runs", "pact_nb.bench", "torchvision", "torch._dynamo", "sklearn.datasets", "pandas, seaborn"), rounds: int = 5) -> list[dict]:
+    "Seconds that importing each module takes over importing torch, in fresh processes that take turns; the last ones are what the package imports only where it needs them."
+    took = [{m: _seconds(sys.executable, "-c", f"import torch, {m}") for m in ("sys", *modules)} for _ in range(rounds)]
+    return [_spread("import torch", [t["sys"] for t in took])] + [_spread(f"import {m}, over torch", [t[m] - t["sys"] for t in took]) for m in modules]
 
 def cifar10_times(data_dir: str, rounds: int = 5) -> list[dict]:
     "Seconds to load CIFAR-10 from its files the first time, and from what was kept, checksum compared, every time after."
@@ -504,6 +523,14 @@ def _parts(wall: float, folder: Path) -> dict[str, float]:
     took, at = [c["metadata"]["papermill"]["duration"] for c in cells], next(i for i, c in enumerate(cells) if "run_live" in "".join(c["source"]) and "import" not in "".join(c["source"]))
     epochs = json.loads((folder / "run" / "summary.json").read_text())["train_seconds"]
     return {"… papermill and the kernel": wall - sum(took), "… imports and parameters": sum(took[:at]), "… the run: its epochs": epochs, "… the run: data, start of α, optimizer, test, files": took[at] - epochs, "… tables and pictures": sum(took[at + 1:])}
+
+def checkpoint_times(rounds: int = 3, epochs: int = 30) -> list[dict]:
+    "Seconds of a run on the digits, with a checkpoint after every epoch and with those of short epochs shared, in turns."
+    every = {"a checkpoint after every epoch": 0.0, "checkpoints of short epochs shared": run_module.SAVE_SECONDS}
+    def once(seconds):
+        with tempfile.TemporaryDirectory() as tmp, patch.object(run_module, "SAVE_SECONDS", seconds): run_module.run(replace(RECIPES["digits"], epochs=epochs, run_dir=f"{tmp}/run"), say=lambda s: None)
+    took = time_rounds({what: lambda s=s: once(s) for what, s in every.items()}, torch.zeros(()), rounds)
+    return [_spread(f"digits, {epochs} epochs, {what}", v) for what, v in took.items()]
 
 # %% ../nbs/bench.ipynb #b4a6d4bb
 def all_variants(quick: bool, bits: tuple, device: str) -> list[Variant]:
@@ -532,7 +559,7 @@ def _options() -> argparse.ArgumentParser:
     p.add_argument("--others", action="store_true", help="also Brevitas and torchao, where installed; slow")
     p.add_argument("--peak", action="store_true", help="also peak memory, each variant in its own process")
     p.add_argument("--data_dir", metavar="DIR", help="also images a second of the ImageNet loader, from class folders")
-    p.add_argument("--before", action="store_true", help="nothing but what comes before the first step: imports, the default notebook, and with --cifar10 its loading")
+    p.add_argument("--before", action="store_true", help="in place of training steps: imports, checkpoints, the default notebook, and with --cifar10 its loading")
     p.add_argument("--cifar10", metavar="DIR", help="with --before: CIFAR-10's files, in a layout that data/README.md names")
     p.add_argument("--json", metavar="FILE", help="write the result there")
     return p
@@ -551,21 +578,24 @@ def _checked(a: argparse.Namespace) -> argparse.Namespace:
     a.share = tuple(int(n) for n in a.share.split(",")) if a.share else ()
     if a.json and not Path(a.json).parent.is_dir(): raise ValueError(f"json: no folder {Path(a.json).parent}")
     if a.cifar10 and not a.before: raise ValueError("cifar10 has a use with --before alone")
+    if a.before and (idle := [n for n in ("quick", "eager", "scaling", "share", "ablations", "others", "peak", "data_dir") if getattr(a, n)]): raise ValueError(f"{idle[0]} has no use with --before, which times no training step")
     create_model(a.model)
     return a
 
-def _seconds_to_build() -> Optional[float]:
-    "How long the fused operators take to build; None where they cannot be."
-    if load_fused(): return None
+def _seconds_to_build() -> dict[str, Optional[float]]:
+    "How long the fused operators and the convolution of codes take to build; None where they cannot be."
+    return {"fused": _built(FUSED_SOURCE) if not load_fused() else None, "codes": _built(CODE_SOURCE) if not load_codes() else None}
+
+def _built(source: str) -> float:
     start = time.perf_counter()
-    with tempfile.TemporaryDirectory() as tmp: build_library(Path(tmp) / "again.so")
+    with tempfile.TemporaryDirectory() as tmp: build_library(Path(tmp) / "again.so", source)
     return time.perf_counter() - start
 
 # %% ../nbs/bench.ipynb #131646c5
 def _measure_all(a: argparse.Namespace) -> dict:
     "Everything the options ask for, each printed as it is known."
     told = dict(model=a.model, batch_size=a.batch_size, image_size=a.image_size, device=a.device, device_name=device_name(torch.device(a.device)), threads=torch.get_num_threads(), torch=str(torch.__version__), python=platform.python_version(),
-                kernels=torch.backends.cpu.get_cpu_capability(), measured=time.strftime("%Y-%m-%d", time.gmtime()), argv=[w for w in sys.argv[1:] if w not in (a.json, a.data_dir, a.cifar10)])
+                kernels=torch.backends.cpu.get_cpu_capability(), dot_products=sorted({"avx512_vnni", "avx_vnni"} & set(processor_flags().split())), measured=time.strftime("%Y-%m-%d", time.gmtime()), argv=[w for w in sys.argv[1:] if w not in (a.json, a.data_dir, a.cifar10)])
     for section, found in _sections(a, told):
         told[section] = found
         if section not in ("rows", "others"): print(f"{section}: {json.dumps(found)}", flush=True)
@@ -576,12 +606,12 @@ def _measure_all(a: argparse.Namespace) -> dict:
 def _sections(a: argparse.Namespace, told: dict) -> Iterator[tuple[str, Any]]:
     "(name, result) of each part that the options ask for, as soon as it is known."
     kept = lambda variants: [v for v in variants if not a.eager or "compiled" not in v.engine]
-    def rows(variants, rounds):
+    def rows_of(variants, rounds):
         out = measure(kept(variants), a.model, a.batch_size, a.image_size, rounds, a.device, cold=not a.quick)
         for r in out: print(f"{r['variant']:>32}: {r['step_ms']:7.1f} ms  {r['ratio']:.3f}x {r['ratio_to']} (quartiles {r['ratio_q1']:.3f} to {r['ratio_q3']:.3f}, {r['rounds']} rounds)  keeps {r['saved_mb']:.1f} MB, {r['saved_ratio']:.3f}x", flush=True)
         return out
-    if a.before: yield "before", import_times() + (cifar10_times(a.cifar10) if a.cifar10 else []) + notebook_times(); return
-    yield "rows", rows(all_variants(a.quick, a.bits, a.device), a.rounds)
+    if a.before: yield from _before(a); return
+    yield "rows", rows_of(all_variants(a.quick, a.bits, a.device), a.rounds)
     if not a.quick:
         macs = count_macs(create_model(a.model, 10, 3), torch.randn(1, 3, a.image_size, a.image_size))
         yield "build_s", _seconds_to_build()
@@ -593,7 +623,15 @@ def _sections(a: argparse.Namespace, told: dict) -> Iterator[tuple[str, Any]]:
     if a.share: yield "share", share(a.share, a.model, a.batch_size, a.image_size, a.device)
     if a.peak: yield "peak", peak_memory(kept(all_variants(True, a.bits, a.device)), a.model, a.batch_size, a.image_size, a.device)
     if a.data_dir: yield "loader", _loader_rates(a.data_dir)
-    if a.others: yield "others", rows(other_variants(), max(3, a.rounds // 4))
+    if a.others: yield "others", rows_of(other_variants(), max(3, a.rounds // 4))
+
+# %% ../nbs/bench.ipynb #e2398242
+def _before(a: argparse.Namespace) -> Iterator[tuple[str, Any]]:
+    yield "imports", import_times()
+    if a.cifar10: yield "cifar10", cifar10_times(a.cifar10)
+    yield "checkpoints", checkpoint_times()
+    try: yield "notebook", notebook_times()
+    except RuntimeError as e: print(f"left out: train.ipynb ({e})")
 
 def _loader_rates(data_dir: str) -> list[dict]:
     from pact_nb.images import loader_rates

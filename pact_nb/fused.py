@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FUSED_SOURCE', 'compiler_command', 'processor_flags', 'library_file', 'build_library', 'quiet_builder',
-           'load_library', 'load_fused', 'Coded', 'values_of', 'NormPACT', 'FusedWeight', 'fuse', 'replace_node']
+           'load_library', 'load_fused', 'Coded', 'values_of', 'NormPACT', 'FusedWeight', 'unhooked', 'fuse',
+           'replace_node']
 
 # %% ../nbs/05c_fused.ipynb #11ca5827
 import logging
@@ -18,7 +19,7 @@ from typing import NamedTuple, Optional
 import torch
 from torch import Tensor, fx, nn
 from .core import FLOAT, in_words, n_steps, short_hash
-from .layers import ADDS, QuantConv2d, QuantLinear
+from .layers import ADDS, QuantConv2d, QuantLinear, first_input
 from .pact import PACT, FixedClip, check_alpha
 
 # %% ../nbs/05c_fused.ipynb #9e0bdf25
@@ -37,6 +38,10 @@ _HEAD = r"""
 #include <limits>
 #include <vector>
 #define SIMD _Pragma("omp simd")
+"""
+
+# %% ../nbs/05c_fused.ipynb #30fa2cf9
+_ROWS = r"""
 using at::Tensor;
 using Maybe = std::optional<Tensor>;
 static constexpr int64_t BLOCK = 64;
@@ -81,7 +86,7 @@ static void fold_moments(std::vector<double>& mean, std::vector<double>& m2, int
 """
 
 # %% ../nbs/05c_fused.ipynb #2bb5b097
-_FORWARD = r"""
+_CODES = r"""
 template <typename T> static void to_values(const uint8_t* c, T s, T* y, int64_t n) { SIMD for (int64_t i = 0; i < n; i++) y[i] = T(int(c[i])) * s; }
 template <typename T> static bool to_codes(const T* v, uint8_t* y, int64_t n) {  // false if anything is not finite
   T bad = 0;
@@ -96,6 +101,10 @@ template <typename T> struct Shortcut {  // values, or codes and their step; rea
   }
   explicit operator bool() const { return values || codes; }
 };
+"""
+
+# %% ../nbs/05c_fused.ipynb #0d46bf21
+_APPLY = r"""
 template <typename Y, bool sum, bool round, typename T> static bool apply(const T* x, const Shortcut<T>& res, Y* y, const T* A, const T* B, const T* M, T a, T s, int64_t rows, int64_t C) {
   constexpr bool codes = std::is_same_v<Y, uint8_t>;
   int64_t some = std::max<int64_t>(1, 2048 / C); std::atomic<bool> good = true;
@@ -122,7 +131,7 @@ template <typename Y, bool sum, bool round, typename T> static bool apply(const 
 """
 
 # %% ../nbs/05c_fused.ipynb #a3f914d2
-_FORWARD_END = r"""
+_FORWARD = r"""
 template <typename T> static Shortcut<T> shortcut(const Tensor& res, const Maybe& step) {
   if (!res.defined()) return {};
   if (res.scalar_type() == at::kByte) return {nullptr, res.data_ptr<uint8_t>(), *step->data_ptr<T>()};
@@ -141,6 +150,10 @@ static std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> norm_pact(const Tensor
       mean.data_ptr<T>()[c] = M[c] = mu[c]; var.data_ptr<T>()[c] = m2[c] / rows; I[c] = 1 / std::sqrt(m2[c] / rows + eps);
       A[c] = I[c] * w.data_ptr<T>()[c]; B[c] = b.data_ptr<T>()[c] + (a - a);
     }
+"""
+
+# %% ../nbs/05c_fused.ipynb #826bebe9
+_FORWARD_END = r"""
     for (auto* v : {&A, &B, &M}) repeat(*v, f);
     T s = n ? a / T(n) : T(1);
     auto with = [&](auto* out, auto rounds) {
@@ -340,8 +353,8 @@ struct DoReFa : Function<DoReFa> {
 static std::vector<Tensor> norm_values(const Tensor& x, const Maybe& res, const Maybe& code, const Maybe& scale, const Tensor& w, const Tensor& b, const Tensor& alpha, double eps, int64_t n) { return NormPact::apply(x, res, code, scale, w, b, alpha, eps, n, false); }
 static std::vector<Tensor> norm_codes(const Tensor& x, const Maybe& res, const Maybe& code, const Maybe& scale, const Tensor& w, const Tensor& b, const Tensor& alpha, double eps, int64_t n) { return NormPact::apply(x, res, code, scale, w, b, alpha, eps, n, true); }
 static std::vector<Tensor> dorefa_levels(const Tensor& w, int64_t n) { return DoReFa::apply(w, n); }
-static Tensor decode(const Tensor& codes, const Tensor& scale) {
-  Tensor y = at::empty_like(codes, scale.options());
+static Tensor decode(const Tensor& codes_, const Tensor& scale) {
+  Tensor codes = last(codes_), y = at::empty_like(codes, scale.options());
   auto run = [&](auto type) {
     using T = decltype(type); const uint8_t* c = codes.data_ptr<uint8_t>(); T *o = y.data_ptr<T>(), s = *scale.data_ptr<T>();
     at::parallel_for(0, codes.numel(), 4096, [&](int64_t b, int64_t e) { to_values(c + b, s, o + b, e - b); });
@@ -369,7 +382,7 @@ TORCH_LIBRARY_IMPL(pact_nb, CPU, m) {
   m.impl("dorefa_raw", &dorefa); m.impl("dorefa_backward", &dorefa_backward); m.impl("decode", &decode);
 }
 """
-FUSED_SOURCE = "".join((_HEAD, _MOMENTS, _FORWARD, _FORWARD_END, _SUMS, _SLOPE, _BACKWARD, _DOREFA, _DOREFA_END, _DOREFA_BACKWARD, _AUTOGRAD, _AUTOGRAD_END, _END))
+FUSED_SOURCE = "".join((_HEAD, _ROWS, _MOMENTS, _CODES, _APPLY, _FORWARD, _FORWARD_END, _SUMS, _SLOPE, _BACKWARD, _DOREFA, _DOREFA_END, _DOREFA_BACKWARD, _AUTOGRAD, _AUTOGRAD_END, _END))
 
 # %% ../nbs/05c_fused.ipynb #259942d6
 def compiler_command(source: Path, out: Path) -> list[str]:
@@ -460,6 +473,13 @@ def values_of(x: Tensor | Coded) -> Tensor:
     "The values, whether they come as such or as codes."
     return x.values() if isinstance(x, Coded) else x
 
+# %% ../nbs/05c_fused.ipynb #89e39918
+@torch.no_grad()
+def _track(bn: nn.Module, mean: Tensor, var: Tensor, rows: int) -> None:
+    "Running statistics, as batch norm keeps them."
+    bn.num_batches_tracked.add_(1)
+    bn.running_mean.lerp_(mean, bn.momentum); bn.running_var.lerp_(var * (rows / (rows - 1)), bn.momentum)
+
 # %% ../nbs/05c_fused.ipynb #7c14a769
 class NormPACT(nn.Module):
     "`act(bn(x) + res)` by the fused operator, for modules that belong to a network; step by step in evaluation and for half precision."
@@ -474,7 +494,7 @@ class NormPACT(nn.Module):
 
     def _fits(self, x: Tensor, res: Tensor | Coded | None) -> bool:
         dtype, same = self.bn.weight.dtype, res.step if isinstance(res, Coded) else res
-        fits = self.bn.training and x.device.type == "cpu" and x.dtype == dtype == self.act.alpha.dtype and x.numel() > x.shape[1]
+        fits = self.bn.training and x.device.type == "cpu" and dtype in (torch.float32, torch.float64) and x.dtype == dtype == self.act.alpha.dtype and x.dim() in (2, 4) and x.numel() > x.shape[1]
         return fits and (res is None or (same.dtype == dtype and (res.codes if isinstance(res, Coded) else res).shape == x.shape))
 
     def forward(self, x: Tensor, res: Tensor | Coded | None = None) -> Tensor | Coded:
@@ -485,10 +505,7 @@ class NormPACT(nn.Module):
         rounds = act.bits != FLOAT
         op = torch.ops.pact_nb.norm_pact_codes if self.codes and rounds else torch.ops.pact_nb.norm_pact
         *y, mean, var = op(x, *shortcut, bn.weight, bn.bias, act.alpha, bn.eps, n_steps(act.bits) if rounds else 0)
-        with torch.no_grad():
-            bn.num_batches_tracked.add_(1)
-            rows = x.numel() // x.shape[1]
-            bn.running_mean.lerp_(mean, bn.momentum); bn.running_var.lerp_(var * (rows / (rows - 1)), bn.momentum)
+        _track(bn, mean, var, x.numel() // x.shape[1])
         return Coded(*y) if self.codes and rounds else y[0]
 
 # %% ../nbs/05c_fused.ipynb #0257f303
@@ -500,7 +517,7 @@ class FusedWeight(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         m = self.layer
-        if m.warm or m.weight.device.type != "cpu" or m.weight.dtype not in (torch.float32, torch.float64): return m(x)
+        if m.warm or not _fits_weight(m) or m.weight.device.type != "cpu" or m.weight.dtype not in (torch.float32, torch.float64): return m(x)
         return m.with_weight(x, m.scaled(torch.ops.pact_nb.dorefa(m.weight, n_steps(m.w_bits))[0]))
 
 def _fits_weight(m: nn.Module) -> bool:
@@ -516,14 +533,14 @@ def _norm(n: fx.Node, mods: dict) -> bool:
 
 def _above(act: fx.Node, mods: dict) -> Optional[tuple[fx.Node, Optional[fx.Node], list]]:
     "(batch norm, shortcut or None, nodes that fall away) above a PACT; None where the stretch is another."
-    src = act.args[0] if act.args else None
+    src = first_input(act) if act.args or act.kwargs else None
     if _norm(src, mods): return src, None, [src]
     if not isinstance(src, fx.Node) or src.target not in ADDS or len(src.users) != 1 or len(src.args) != 2 or src.kwargs: return None
     norm = next((n for n in src.args if _norm(n, mods)), None)
     other = next((n for n in src.args if n is not norm), None)
     return (norm, other, [src, norm]) if norm is not None and isinstance(other, fx.Node) else None
 
-def _plain(m: nn.Module) -> bool:
+def unhooked(m: nn.Module) -> bool:
     "No hook hangs on it that would no longer be called."
     return not (m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks)
 
@@ -538,8 +555,8 @@ def fuse(
     mods = dict(view.named_modules())
     for node in [n for n in view.graph.nodes if n.op == "call_module"]:
         m, at = mods[node.target], _above(node, mods)
-        if type(m) in (PACT, FixedClip) and m.grad == "paper" and at and _plain(m) and _plain(mods[at[0].target]): replace_node(view, node, NormPACT(mods[at[0].target], m), (at[0].args[0], *([at[1]] if at[1] is not None else [])), at[2]); n += 1
-        elif weights and _fits_weight(m) and _plain(m): replace_node(view, node, FusedWeight(m), node.args, [])
+        if type(m) in (PACT, FixedClip) and m.grad == "paper" and at and unhooked(m) and unhooked(mods[at[0].target]): replace_node(view, node, NormPACT(mods[at[0].target], m), (first_input(at[0]), *([at[1]] if at[1] is not None else [])), at[2]); n += 1
+        elif weights and _fits_weight(m) and unhooked(m): replace_node(view, node, FusedWeight(m), node.args, [])
     view.graph.lint(); view.recompile()
     return (view, n) if n else (model, 0)
 

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['QUANTIZED', 'ADDS', 'ACTIVATIONS', 'CALIBRATIONS', 'QuantWeight', 'QuantConv1d', 'QuantConv2d', 'QuantLinear',
-           'QuantConvTranspose2d', 'ClipOnly', 'TraceError', 'quantize', 'report', 'check_levels', 'calibrate']
+           'QuantConvTranspose2d', 'ClipOnly', 'TraceError', 'first_input', 'quantize', 'report', 'check_levels',
+           'calibrate']
 
 # %% ../nbs/05_layers.ipynb #142248ef
 import copy
@@ -151,10 +152,10 @@ def _dropout_modules(gm: fx.GraphModule) -> None:
         if n.target not in _DROPOUTS: raise TraceError(f"{n.name} depends on training mode")
         name = _free_name(gm, n.name)
         gm.add_submodule(name, _DROPOUTS[n.target](n.kwargs.get("p", 0.5)).train(gm.training))
-        n.op, n.target, n.args, n.kwargs = "call_module", name, (_input(n),), {}
+        n.op, n.target, n.args, n.kwargs = "call_module", name, (first_input(n),), {}
     gm.recompile()
 
-def _input(node: fx.Node) -> fx.Node:
+def first_input(node: fx.Node) -> fx.Node:
     "A node's first input, given by position or by name."
     return node.args[0] if node.args else node.kwargs["input"] if "input" in node.kwargs else next(iter(node.kwargs.values()))
 
@@ -176,7 +177,7 @@ def _is(node: fx.Node, mods: dict, modules: tuple = (), funcs: tuple = (), metho
 # %% ../nbs/05_layers.ipynb #7c2f6851
 def _inputs(node: fx.Node) -> list:
     "The tensor inputs of a node: all parts of a concatenation, both sides of a sum, else the first."
-    first = _input(node)
+    first = first_input(node)
     if isinstance(first, (list, tuple)): return list(first)
     return list(node.args) if node.target in ADDS else [first]
 
@@ -255,8 +256,8 @@ def _replace_activation(gm: fx.GraphModule, node: fx.Node, alpha: float, fixed: 
     gm.add_submodule(name, _new_pact(alpha, isinstance(old, nn.ReLU6) or old is F.relu6, fixed))
     if getattr(old, "inplace", False) or node.kwargs.get("inplace") or old in (torch.relu_, "relu_"):
         order = {n: i for i, n in enumerate(gm.graph.nodes)}
-        _input(node).replace_all_uses_with(node, lambda user: order[user] > order[node])
-    node.op, node.target, node.args, node.kwargs = "call_module", name, (_input(node),), {}
+        first_input(node).replace_all_uses_with(node, lambda user: order[user] > order[node])
+    node.op, node.target, node.args, node.kwargs = "call_module", name, (first_input(node),), {}
 
 def _new_pact(alpha: float, six: bool, fixed: bool, k: int = FLOAT) -> PACT:
     "A PACT in place of ReLU, or of ReLU6: then `limit` keeps its start at 6 or below. `fixed`: DoReFa's clip at 1."
@@ -273,7 +274,7 @@ def _insert_input(gm: fx.GraphModule, node: fx.Node, kind: str, bits: int, alpha
     if kind == "float" and bits == 1 and padded: raise ValueError(f"{node.target} reads two-sided floats and pads with zeros, which 1 bit (−α, α) does not have; give it 2 bits or more with bits_by")
     gm.add_submodule(name, (PACT if kind == "non-negative" else SignedPACT)(bits, alpha))
     gm.get_submodule(name).inserted = True
-    source = _input(node)
+    source = first_input(node)
     with gm.graph.inserting_before(node): new = gm.graph.call_module(name, (source,))
     node.replace_input_with(source, new)
     return name
@@ -285,9 +286,9 @@ def _inserted(gm: fx.GraphModule, node: fx.Node) -> bool:
 def _drop_float_inputs(gm: fx.GraphModule, weights: list, bits: dict) -> None:
     "Remove inserted quantizers whose layer now reads float."
     for w in weights:
-        src = _input(w)
+        src = first_input(w)
         if _inserted(gm, src) and bits[w][1] == FLOAT:
-            src.replace_all_uses_with(_input(src)); gm.graph.erase_node(src); gm.delete_submodule(src.target)
+            src.replace_all_uses_with(first_input(src)); gm.graph.erase_node(src); gm.delete_submodule(src.target)
 
 # %% ../nbs/05_layers.ipynb #4cf3c358
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -319,8 +320,8 @@ def _path(gm: fx.GraphModule, node: fx.Node, acts: set) -> tuple[list[fx.Node], 
         own = own and len(node.users) == 1
         conv = node.op == "call_module" and _converts(mods[node.target]) and set(getattr(mods[node.target], "kernel_size", ())) == {1}
         passes = _is(node, mods, (*_KEEP_MODULES, *_SIGN_MODULES), (*_KEEP_FUNCS, F.avg_pool2d), _KEEP_METHODS)
-        if not (passes or own and (conv or _is(node, mods, (*_NORMS, PACT)))) or not isinstance(_input(node), fx.Node): return path, None
-        path.append(node); node = _input(node)
+        if not (passes or own and (conv or _is(node, mods, (*_NORMS, PACT)))) or not isinstance(first_input(node), fx.Node): return path, None
+        path.append(node); node = first_input(node)
     return path, node
 
 def _shortcuts(gm: fx.GraphModule) -> list[tuple]:
@@ -338,7 +339,7 @@ def _clip_beside(gm: fx.GraphModule, act: fx.Node) -> fx.Node:
     if found := [n for n in gm.graph.nodes if n.target == name]: return found[0]
     gm.add_submodule(name, ClipOnly())
     with gm.graph.inserting_after(act): alpha = gm.graph.get_attr(f"{act.target}.alpha")
-    with gm.graph.inserting_after(alpha): return gm.graph.call_module(name, (_input(act), alpha))
+    with gm.graph.inserting_after(alpha): return gm.graph.call_module(name, (first_input(act), alpha))
 
 def _float_shortcut(gm: fx.GraphModule, total: fx.Node, path: list[fx.Node], act: fx.Node | None) -> None:
     "Let the shortcut of the sum `total` read the clip of the PACT it starts at, if it starts at one."
@@ -399,8 +400,8 @@ def _quantize_graph(gm: fx.GraphModule, w_bits, a_bits, weights_by: dict, first_
 def _quantize_layer(gm: fx.GraphModule, n: fx.Node, weights_by: dict, alpha: float, bits: tuple, note: str) -> None:
     "Give one weight layer its bits, and a quantizer of its own where it would read floats."
     layer = gm.get_submodule(n.target)
-    n.args, n.kwargs = (_input(n), *n.args[1:]), {k: v for k, v in n.kwargs.items() if k != "input"}
-    kind, reads = _source(_input(n), dict(gm.named_modules()))
+    n.args, n.kwargs = (first_input(n), *n.args[1:]), {k: v for k, v in n.kwargs.items() if k != "input"}
+    kind, reads = _source(first_input(n), dict(gm.named_modules()))
     if kind != "levels": reads = (_insert_input(gm, n, kind, bits[1], alpha),) if bits[1] != FLOAT else ()
     a_bits = max((gm.get_submodule(r).k for r in reads), default=FLOAT)
     layer.__class__ = QUANTIZED.get(type(layer), type(layer))

@@ -40,7 +40,7 @@ from .learned import start_clip
 from .models import count_macs, create_model
 from .parallel import World, any_of, find_world, from_main, join, leave
 from .recipes import NOT_KEPT, Recipe, from_params, from_yaml, to_yaml
-from .speed import choose_threads, threads_kept
+from .speed import choose_threads, engine_of, threads_kept
 from .stages import add_scales, keep_scale, reestimate_norms
 from .training import Fit, NonFiniteError, Trainer, alphas, fit, get_state, validate
 
@@ -141,7 +141,9 @@ def _git(root: Path, *args: str) -> Optional[str]:
 
 def device_name(device: torch.device) -> str:
     "The GPU's or the processor's name."
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else (platform.processor() or platform.machine())
+    if device.type == "cuda": return torch.cuda.get_device_name(device)
+    try: return next(l.split(":", 1)[1].strip() for l in Path("/proc/cpuinfo").read_text().splitlines() if l.startswith("model name"))
+    except (OSError, StopIteration): return platform.processor() or platform.machine()
 
 def provenance(root: Path, device: torch.device, data: Data) -> dict:
     "Commit, versions, device, threads, data hash, time: what a result must say of itself."
@@ -353,7 +355,7 @@ def _say_continued(job: Job, state: Optional[dict], trainer: Trainer) -> None:
     "Where a continued run goes on, and what it promises, now that it is known whether it is compiled."
     if state is None: return
     then = state["trainer"]["mode"]
-    told = job.told if then == trainer.mode else f"not to the bit: {then} then, {trainer.mode} now"
+    told = job.told if engine_of(then) == engine_of(trainer.mode) else f"not to the bit: {then} then, {trainer.mode} now"
     job.say(f"{job.path.name}: continued after {trainer.done} epochs and {trainer.step} steps ({told})")
 
 # %% ../nbs/11_runs.ipynb #521f7981

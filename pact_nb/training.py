@@ -153,13 +153,15 @@ def _start_engine(self: Trainer, mode: Optional[str]) -> None:
     if compiled: compiled, why = _compile(self, xb, why)
     self.mode = engine_name(fused, codes, compiled, why)
 
+# %% ../nbs/09_training.ipynb #20f26643
 def _fuse(self: Trainer, codes: bool) -> tuple[bool, bool, str]:
-    "Whether the network is fused, whether its convolutions compute in whole numbers, and why not fused."
+    "Whether the network is fused, whether its convolutions compute in whole numbers, and why not more."
     if why := load_fused(): return False, False, why
     view, n = fuse(self.model)
     if not n: return False, False, "nothing in this network fits"
-    self.net = view
-    return True, codes and not load_codes() and code_forward(view) > 0, ""
+    self.net, no = view, load_codes() if codes else ""
+    if no: self.say(f"convolutions in float32, not in codes: {no}")
+    return True, codes and not no and code_forward(view) > 0, no and f"not in codes: {no}"
 
 def _compile(self: Trainer, xb: Tensor, why: str) -> tuple[bool, str]:
     "Compile, with the warm-up's form first; whether it worked, and what did not."
