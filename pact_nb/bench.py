@@ -163,13 +163,21 @@ def make_ready(v: Variant, name: str, x: Tensor, y: Tensor, cold: bool = True, w
 
 # %% ../nbs/bench.ipynb #b32913e0
 def _compile(net: nn.Module, x: Tensor, amp: str, cold: bool) -> tuple[Callable, Optional[float], Optional[int]]:
-    "(compiled network, seconds, bytes moved) after a first forward and backward; the numbers only of a cold one."
+    "(compiled network, seconds, bytes moved) after a first forward and backward; the numbers only of a cold one, the bytes only where this torch counts them."
     from torch._inductor import config, metrics
     torch._dynamo.reset(); metrics.reset()
     compiled, start = torch.compile(net, dynamic=False), time.perf_counter()
-    with config.patch(force_disable_caches=True) if cold else contextlib.nullcontext(), _cast(amp, x): compiled(x).float().logsumexp(1).sum().backward()
+    with config.patch(force_disable_caches=True) if cold else contextlib.nullcontext(), _counting_bytes(), _cast(amp, x): compiled(x).float().logsumexp(1).sum().backward()
     net.zero_grad(set_to_none=True)
-    return compiled, *((time.perf_counter() - start, metrics.num_bytes_accessed) if cold else (None, None))
+    return compiled, *((time.perf_counter() - start, metrics.num_bytes_accessed or None) if cold else (None, None))
+
+@contextlib.contextmanager
+def _counting_bytes() -> Iterator[None]:
+    "torch's compiler counts bytes only while its metrics are logged; here nobody has to read them."
+    from torch._inductor import compile_fx
+    log = getattr(compile_fx, "inductor_metrics_log", None)
+    if log is None: yield; return
+    with patch.object(log, "isEnabledFor", lambda level: True), patch.object(log, "info"): yield
 
 # %% ../nbs/bench.ipynb #1e3f80c9
 def _sync(x: Tensor) -> None:
@@ -285,11 +293,13 @@ def plot_scaling(rows: list[dict]) -> "matplotlib.figure.Figure":
     import matplotlib.pyplot as plt
     import pandas as pd
     import seaborn as sns
+    from matplotlib.ticker import LogLocator, ScalarFormatter
     t = pd.DataFrame(rows)
-    fig, axes = plt.subplots(1, t.by.nunique(), figsize=(2.7 * t.by.nunique(), 2.8), squeeze=False)
+    fig, axes = plt.subplots(1, t.by.nunique(), figsize=(2.2 + 2.3 * t.by.nunique(), 2.8), squeeze=False)
     for ax, (by, part) in zip(axes.flat, t.groupby("by", sort=False)):
         sns.lineplot(part, x="value", y="step_ms", hue="engine", style="engine", markers=True, dashes=False, hue_order=list(t.engine.unique()), style_order=list(t.engine.unique()), palette="colorblind", ax=ax, legend=ax is axes.flat[-1])
-        ax.set(xscale="log", yscale="log", xlabel=_AXES.get(by, by), ylabel="ms a step" if ax is axes.flat[0] else "", xticks=sorted(part.value.unique()), xticklabels=sorted(part.value.unique())); ax.minorticks_off()
+        ax.set(xscale="log", yscale="log", xlabel=_AXES.get(by, by), ylabel="ms a step" if ax is axes.flat[0] else "", xticks=sorted(part.value.unique()), xticklabels=sorted(part.value.unique()))
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5))); ax.yaxis.set_major_formatter(ScalarFormatter()); ax.minorticks_off(); ax.tick_params(labelsize=8)
     axes.flat[-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5)); fig.tight_layout()
     return fig
 
@@ -297,14 +307,16 @@ _AXES = dict(width="channels of the first stage", depth="layers", batch="images 
 
 # %% ../nbs/bench.ipynb #813d89a8
 def limits(device: str = "cpu", size: int = 2048, megabytes: int = 256, repeat: int = 5, dtype: torch.dtype = torch.float32) -> dict:
-    "Copy bandwidth in GB/s (bytes read and written) and matrix rate in GFLOP/s, best of `repeat`."
+    "Copy bandwidth in GB/s (bytes read and written) and GFLOP/s of a matrix product or a convolution, whichever is faster; best of `repeat`."
     a, x = torch.randn(size, size, device=device, dtype=dtype), torch.empty(megabytes << 18, device=device)
     out, y = torch.empty_like(a), torch.empty_like(x)
+    image, w = (torch.randn(n, 64, k, k, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last) for n, k in ((max(1, size // 64), 56), (64, 3)))
     def best(f):
         f(); times = []
         for _ in range(repeat): _sync(x); start = time.perf_counter(); f(); _sync(x); times.append(time.perf_counter() - start)
         return min(times)
-    return dict(copy_gb_s=2 * x.nbytes / best(lambda: y.copy_(x)) / 1e9, matrix_gflop_s=2 * size**3 / best(lambda: torch.mm(a, a, out=out)) / 1e9, dtype=str(dtype).removeprefix("torch."))
+    product, conv = 2 * size**3 / best(lambda: torch.mm(a, a, out=out)), 2 * w.numel() * len(image) * 56**2 / best(lambda: F.conv2d(image, w, padding=1))
+    return dict(copy_gb_s=2 * x.nbytes / best(lambda: y.copy_(x)) / 1e9, matrix_gflop_s=max(product, conv) / 1e9, dtype=str(dtype).removeprefix("torch."))
 
 # %% ../nbs/bench.ipynb #31549008
 class _Traffic(TorchDispatchMode):
@@ -332,30 +344,23 @@ def roofline(model: str, batch_size: int, image_size: int, rows: list[dict], dev
     x, y = make_batch(few, image_size)
     for r in rows:
         v = Variant(*(r[k] for k in ("what", "bits", "engine", "layout", "amp")))
-        if v.what not in ("float", "ours") or v.amp != "off": continue
-        if r.get("moved_mb") and v.engine == "compiled": moved = r["moved_mb"] * 1e6 + _conv_bytes(model, image_size) * batch_size  # the compiler counts its own kernels, not the convolutions
-        else: moved = traffic(make_ready(replace(v, engine=v.engine.removesuffix(" compiled")), model, x, y).step) * batch_size / few  # nor the operators in C++
+        if v.what not in ("float", "ours") or v.amp != "off" or (v.engine == "compiled" and not r.get("moved_mb")): continue  # how much it moves is not known
+        if v.engine == "compiled": moved = r["moved_mb"] * 1e6
+        else: moved = traffic(make_ready(replace(v, engine=v.engine.removesuffix(" compiled")), model, x, y).step) * batch_size / few
         floor = max(flop / told["matrix_gflop_s"], moved / told["copy_gb_s"]) / 1e9
         points.append(dict(variant=r["variant"], moved_mb=moved / 1e6, flop_per_byte=flop / moved, gflop_s=flop / r["step_ms"] / 1e6, share_of_limit=1e3 * floor / r["step_ms"]))
     return dict(**told, gflop=flop / 1e9, points=points)
 
-def _conv_bytes(model: str, image_size: int) -> float:
-    "Bytes that the convolutions of one image's training step read and write: each tensor three times, in forward and for both gradients."
-    sizes = []
-    net = create_model(model, 10, 3)
-    layers = [(m, lambda m, a, o: sizes.append(a[0].nbytes + o.nbytes)) for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
-    with hooked(layers), evaluating(net): net(torch.randn(1, 3, image_size, image_size))
-    return 3 * sum(sizes)
-
 # %% ../nbs/bench.ipynb #9c7fd8f8
 def plot_roofline(told: dict) -> "matplotlib.figure.Figure":
-    "Reached GFLOP/s against FLOP per byte, under the two limits of the machine."
+    "Reached GFLOP/s against FLOP per byte, under the two limits of the machine; of many bit-widths only 4."
     import matplotlib.pyplot as plt
     import seaborn as sns
-    fig, ax = plt.subplots(figsize=(6, 3.4))
-    xs = [2.0**i for i in range(-2, 9)]
+    shown = [p for p in told["points"] if p["variant"].startswith(("float", "W4A4")) and "nhwc" not in p["variant"]]
+    fig, ax = plt.subplots(figsize=(7, 3.2))
+    xs = [2.0 ** (i / 4) for i in range(0, 33)]
     ax.plot(xs, [min(told["matrix_gflop_s"], told["copy_gb_s"] * v) for v in xs], "k-", lw=1, label=f"limit: {told['copy_gb_s']:.0f} GB/s, {told['matrix_gflop_s']:.0f} GFLOP/s")
-    for p, color in zip(told["points"], sns.color_palette("colorblind", len(told["points"]))): ax.plot(p["flop_per_byte"], p["gflop_s"], "o", color=color, label=f"{p['variant']} ({p['share_of_limit']:.0%})")
+    for p, color, marker in zip(shown, sns.color_palette("colorblind", len(shown)), "oosDDv^v^Pp*"): ax.plot(p["flop_per_byte"], p["gflop_s"], marker, ms=8, mec="white", color=color, label=f"{p['variant']} ({p['share_of_limit']:.0%})")
     ax.set(xscale="log", yscale="log", xlabel="FLOP per byte moved", ylabel="GFLOP/s reached"); ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5)); fig.tight_layout()
     return fig
 
