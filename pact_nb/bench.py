@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from . import runs as run_module
 from .checkpoints import write_atomic
-from .codes import CODE_SOURCE, code_forward, load_codes
+from .codes import CODE_BITS, CODE_SOURCE, code_forward, load_codes
 from .core import evaluating, hooked
 from .data import Batches, Split, load_data
 from .fused import FUSED_SOURCE, build_library, fuse, load_fused, load_library, processor_flags
@@ -273,7 +273,7 @@ SCALES = {"width": (8, 16, 32), "depth": (20, 32, 56), "batch": (8, 32, 128, 256
 def _fast(device: str, k: int) -> list[str]:
     "The engines in C++ that there are for `k` bits."
     if device != "cpu" or load_fused(): return []
-    return ["fused norms", "fused"] + (["codes"] if 2 <= k <= 7 and not load_codes() else [])
+    return ["fused norms", "fused"] + (["codes"] if k in CODE_BITS and not load_codes() else [])
 
 def scaling(what: str, values: Optional[tuple] = None, rounds: int = 12, image_size: int = 32, device: str = "cpu") -> list[dict]:
     "Step time of float, ours eager, ours with the norms fused, with the weights fused too and in codes, all uncompiled, as `what` grows; ResNet-20 at batch 32, width 16 and 4 bits else."
@@ -541,7 +541,7 @@ def checkpoint_times(rounds: int = 3, epochs: int = 30) -> list[dict]:
 def all_variants(quick: bool, bits: tuple, device: str) -> list[Variant]:
     "What `python -m pact_nb.bench` measures."
     engines = ["eager", "compiled"] + (["fused", "codes", "fused compiled", "codes compiled"] if device == "cpu" else [])
-    out = [Variant("float", 32, e) for e in ("eager", "compiled")] + [Variant("float", 32, "compiled", "nhwc")] + [Variant("ours", k, e) for e in engines for k in bits if "codes" not in e or 2 <= k <= 7]
+    out = [Variant("float", 32, e) for e in ("eager", "compiled")] + [Variant("float", 32, "compiled", "nhwc")] + [Variant("ours", k, e) for e in engines for k in bits if "codes" not in e or k in CODE_BITS]
     if quick: return out
     out += [Variant(w, k, e, "nhwc") for w, k in (("float", 32), ("ours", 4)) for e in ("eager", "compiled")]
     out += [Variant(w, k, "compiled", "nhwc", "bfloat16") for w, k in (("float", 32), ("ours", 4))]

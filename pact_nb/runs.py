@@ -33,7 +33,7 @@ import pact_nb
 from .checkpoints import Interrupted, SaveError, Watch, load_last, load_weights, lock_folder, save_weights, write_atomic
 from .data import Batches, Data, load_data
 from .evaluation import predict, record, topk, wilson
-from .fused import processor_flags
+from .fused import cpu_line, processor_flags
 from .images import ImageBatches
 from .layers import QuantWeight, calibrate, quantize
 from .learned import start_clip
@@ -142,8 +142,7 @@ def _git(root: Path, *args: str) -> Optional[str]:
 def device_name(device: torch.device) -> str:
     "The GPU's or the processor's name."
     if device.type == "cuda": return torch.cuda.get_device_name(device)
-    try: return next(l.split(":", 1)[1].strip() for l in Path("/proc/cpuinfo").read_text().splitlines() if l.startswith("model name"))
-    except (OSError, StopIteration): return platform.processor() or platform.machine()
+    return cpu_line("model name").partition(":")[2].strip() or platform.processor() or platform.machine()
 
 def provenance(root: Path, device: torch.device, data: Data) -> dict:
     "Commit, versions, device, threads, data hash, time: what a result must say of itself."
