@@ -486,6 +486,7 @@ def _track(bn: nn.Module, mean: Tensor, var: Tensor, rows: int) -> None:
 # %% ../nbs/05c_fused.ipynb #7c14a769
 class NormPACT(nn.Module):
     "`act(bn(x) + res)` by the fused operator, for modules that belong to a network; step by step in evaluation and for half precision."
+    of_view = True  # it shares its modules with a network
     codes = False  # True: `Coded` comes out while codes are rounded to
     def __init__(self, bn: nn.Module, act: PACT):
         super().__init__()
@@ -514,6 +515,7 @@ class NormPACT(nn.Module):
 # %% ../nbs/05c_fused.ipynb #0257f303
 class FusedWeight(nn.Module):
     "A `QuantConv2d` or `QuantLinear` whose DoReFa weight comes from the fused operator."
+    of_view = True  # it shares its modules with a network
     def __init__(self, layer: nn.Module):
         super().__init__()
         self.layer = layer

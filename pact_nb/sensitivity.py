@@ -39,7 +39,7 @@ def _units(model: nn.Module) -> list[tuple[list, list]]:
     "(layers, activations they read) of what can change bits by itself."
     units = []
     for r in report(quantize(model, 8, 8, first_bits=8, last_bits=8)):
-        if r["note"] == "not converted": continue
+        if r["note"].startswith("not "): continue
         if not r["reads"]: raise ValueError(f"what {r['layer']} reads is not known; sensitivity needs a network that torch.fx can trace")
         layers, reads = [r["layer"]], r["reads"].split(", ")
         for u in [u for u in units if set(u[1]) & set(reads)]: units.remove(u); layers, reads = u[0] + layers, list(dict.fromkeys(u[1] + reads))
