@@ -6,7 +6,7 @@
 __all__ = ['CONTAINERS', 'WEIGHTED', 'TraceError', 'unwrap', 'check_network', 'copied', 'NetworkTracer', 'ByMode', 'Part',
            'SequentialPart', 'ListPart', 'GraphNetwork', 'read_network', 'run_on', 'tensors_of', 'judge']
 
-# %% ../nbs/05a_graph.ipynb #dcc3c555
+# %% ../nbs/05a_graph.ipynb #c2ac4791
 import copy
 import inspect
 import operator
@@ -24,6 +24,8 @@ import torch.utils.checkpoint
 from torch import Tensor, fx, nn
 from torch.fx.graph_module import _CodeOnlyModule, reduce_graph_module
 from .core import buffers_kept, modes_kept
+from .levels import clip_limit, first_input
+from .pact import PACT
 
 # %% ../nbs/05a_graph.ipynb #7dee7750
 class TraceError(ValueError):
@@ -359,15 +361,17 @@ def _unpickled(body: dict, imports: str) -> GraphNetwork:
     new.frozen, new.training = body.get("frozen", ()), body["training"]
     return new
 
-# %% ../nbs/05a_graph.ipynb #d962ed3f
-def _detach(graph: fx.Graph) -> None:
-    "Put `detach` where a value leaves a region without gradients."
+# %% ../nbs/05a_graph.ipynb #bc9f0bf9
+def _detach(graph: fx.Graph, mods: dict) -> None:
+    "Put `detach` where a value leaves a region without gradients: before a clip, whose α may learn, else behind."
     for n in list(graph.nodes):
         if not n.meta.get("no_grad") or n.op in ("placeholder", "get_attr", "output"): continue
         readers = [u for u in n.users if not u.meta.get("no_grad")]
-        if not readers: continue
-        with graph.inserting_after(n): cut = graph.call_method("detach", (n,))
-        for u in readers: u.replace_input_with(n, cut)
+        if readers and (n.op == "call_module" and isinstance(mods[n.target], PACT) or clip_limit(n, mods) is not None):
+            with graph.inserting_before(n): n.replace_input_with(h := first_input(n), graph.call_method("detach", (h,)))
+        elif readers:
+            with graph.inserting_after(n): cut = graph.call_method("detach", (n,))
+            for u in readers: u.replace_input_with(n, cut)
 
 def _constants(gm: fx.GraphModule) -> None:
     "Tensors made in forward are part of the network, and no part of its state dict."
@@ -405,7 +409,7 @@ def _has_module(gm: nn.Module, name: str) -> bool:
     try: gm.get_submodule(name); return True
     except AttributeError: return False
 
-# %% ../nbs/05a_graph.ipynb #7d401ea8
+# %% ../nbs/05a_graph.ipynb #e7a7a757
 def _both(model: nn.Module, tracers: list) -> tuple[fx.Graph, fx.Graph, bool, list[str]]:
     "Graphs in training and evaluation, whether checkpoint() was met, modules that `train` leaves in evaluation."
     model.train(True)
@@ -424,7 +428,7 @@ def _made(model: nn.Module) -> dict[str, Tensor]:
 
 def _built(model: nn.Module, graph: fx.Graph, drop: list[fx.Node], differ: bool) -> GraphNetwork:
     "The module of a graph, with the modules that the graph needs on top."
-    _written(graph); _detach(graph)
+    _written(graph); _detach(graph, dict(model.named_modules()))
     if differ: model.add_module("by_mode", ByMode().train(model.training))
     for n in drop:
         name = n.name if not hasattr(model, n.name) else f"{n.name}_module"
@@ -435,10 +439,10 @@ def _built(model: nn.Module, graph: fx.Graph, drop: list[fx.Node], differ: bool)
     _graft(gm, model); _constants(gm)
     return gm
 
-# %% ../nbs/05a_graph.ipynb #fc2116df
-def run_on(model: nn.Module, x: Tensor | tuple) -> Any:
-    "`model(x)`, or `model(*x)` where `x` is a tuple or a list of inputs."
-    return model(*x) if isinstance(x, (tuple, list)) else model(x)
+# %% ../nbs/05a_graph.ipynb #bcd2e978
+def run_on(model: nn.Module, x: Any) -> Any:
+    "`model(x)`, or `model(*x)` where `x` is a tuple of inputs."
+    return model(*x) if isinstance(x, tuple) else model(x)
 
 def tensors_of(value: Any) -> list[Tensor]:
     "All tensors in a result: a tensor, or tuples, lists and dictionaries of them."

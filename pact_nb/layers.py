@@ -574,7 +574,7 @@ def is_view(model: nn.Module) -> bool:
 
 def _convert(model: nn.Module, w_bits: int, a_bits: int, how: dict, fp_shortcut: bool, rules: dict, x: Any) -> tuple[nn.Module, list[str]]:
     "(a low-bit copy by its graph, else module by module; what to warn of); `ValueError` where only the graph would do."
-    n = len(x) if isinstance(x, (tuple, list)) else 1
+    n = len(x) if isinstance(x, tuple) else 1
     try: low, lost = read_network(copied(model), LEAVES, n)
     except TraceError as e:
         if fp_shortcut: raise ValueError(f"fp_shortcut needs the graph of {type(model).__name__}: {e}") from e
@@ -668,10 +668,14 @@ def check_levels(
     with hooked(hooks, before=True), evaluating(model): run_on(model, x)
     strange += [f"{n} is never called, so its bits mean nothing" for n, m in layers.items() if n not in called and getattr(m, "stays", "") != "not used by forward"]
     bad = [f"{r['layer']} reads {r['distinct']} values, {r['allowed']} allowed" for r in rows if r["distinct"] > r["allowed"]] + strange
-    if why := getattr(model, "untraced", ""): bad = bad and [*bad, f"the network was converted module by module, since {why}"]
-    if bad: raise ValueError("float input leaks into a quantized layer: " + "; ".join(bad))
-    if not rows: raise ValueError("no layer of this network claims to read levels, so there is nothing to check; quantize it with a_bits below 32")
+    if bad: raise ValueError("float input leaks into a quantized layer: " + "; ".join(bad) + _untraced(model))
+    if not rows: raise ValueError("no layer of this network claims to read levels, so there is nothing to check; quantize it with a_bits below 32" + _untraced(model))
     return rows
+
+def _untraced(model: nn.Module) -> str:
+    "The end of an error message: why a network was not read as a graph."
+    why = next((m.untraced for m in model.modules() if hasattr(m, "untraced")), "")
+    return f"; the network was converted module by module: {why}" if why else ""
 
 def _look(model: nn.Module, name: str, layer: QuantWeight, rows: list, strange: list, called: set) -> Any:
     "A hook that compares what a layer reads with what it should."
@@ -709,7 +713,7 @@ def calibrate(
     if method not in CALIBRATIONS: raise ValueError(f"method must be one of {', '.join(CALIBRATIONS)}; got {method!r}")
     if silent not in ("refuse", "keep"): raise ValueError(f"silent must be refuse or keep; got {silent!r}")
     if is_view(model): raise ValueError("this is a fused view of a network; calibrate the network itself")
-    if not any(isinstance(m, PACT) for m in model.modules()): raise ValueError("no PACT in this network, so no α to set; quantize it first")
+    if not any(isinstance(m, PACT) for m in model.modules()): raise ValueError("no PACT in this network, so no α to set; quantize it first" + _untraced(model))
     acts, seen = {n: m for n, m in model.named_modules() if isinstance(m, PACT) and not isinstance(m, FixedClip)}, {}
     def start(name):
         def hook(act, args):
