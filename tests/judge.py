@@ -129,7 +129,7 @@ def wrong_weights(name: str, row: dict, low: nn.Module, seen: Seen) -> list[str]
     if not is_low(row, "w_bits"): return []
     if name not in seen.reads: return [f"{name} claims {row['w_bits']}-bit weights and never ran"]
     own = low.get_submodule(name).weight
-    if any(t is own for t in seen.outside): return [f"the float weight of {name} is multiplied with"]
+    if any(t is own for t in seen.outside): return [f"{name}: its float weight is multiplied with"]
     most = max((len(torch.unique(w)) for w in seen.weights[name]), default=0)
     return [f"{name} multiplies with {most} values"] if most > 2 ** row["w_bits"] else []
 
@@ -139,6 +139,8 @@ def wrong_reads(name: str, row: dict, low: nn.Module, seen: Seen) -> list[str]:
     if not is_low(row, "a_bits"): return []
     if not names(row): return [f"{name} claims {row['a_bits']}-bit input and names no quantizer"]
     acts, bad = [low.get_submodule(n) for n in names(row)], []
+    if idle := [n for n, a in zip(names(row), acts) if a.k == FLOAT]:
+        return [f"{name} reads {', '.join(idle)}, which rounds nothing"]
     for x in seen.reads[name]:
         n, most = len(torch.unique(x)), sum(2**a.k for a in acts)
         if n > most: bad.append(f"{name} reads {n} values of {most}")

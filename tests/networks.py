@@ -16,8 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 from torchvision.ops import FrozenBatchNorm2d
+
+from judge import off_grid
+from pact_nb.pact import PACT
 
 CASES: dict[str, "Case"] = {}
 
@@ -238,6 +241,54 @@ class Attention(nn.Module):
         return self.down(F.gelu(self.up(x)))
 
 
+@case("plain", low=BC)
+class BySize(Three):
+    "The tail of older tutorials."
+    def forward(self, x):
+        x = F.relu6(self.c(F.relu6(self.b(self.start(x)))))
+        x = F.avg_pool2d(x, x.size()[3])
+        return self.fc(x.view(x.size(0), -1))
+
+
+@case("plain", low=BC)
+class OddOrder(nn.Module):
+    "Registered from the last layer to the first."
+    def __init__(self):
+        super().__init__()
+        self.relu, self.fc = nn.ReLU(), nn.Linear(8, 4)
+        self.c, self.b = nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3)
+        self.a = nn.Conv2d(3, 8, 3)
+
+    def forward(self, x):
+        return self.fc(self.relu(self.c(self.relu(self.b(self.relu(self.a(x)))))).mean((2, 3)))
+
+
+@case("plain", low=BC, whole=("left", "right"))
+class TwoStems(nn.Module):
+    "Two layers read the image, both are the first."
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(3, 8, 1)
+        self.b, self.c = nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3)
+        self.fc = nn.Linear(8, 4)
+
+    def forward(self, x):
+        x = F.relu(self.left(x) + self.right(x))
+        return self.fc(F.relu(self.c(F.relu(self.b(x)))).mean((2, 3)))
+
+
+@case("plain", "right or refused:tensor|dict|input", low=BC,
+      inputs=lambda: (dict(image=torch.randn(4, 3, 8, 8), scale=torch.tensor(0.5)),))
+class DictIn(Three):
+    def forward(self, batch): return super().forward(batch["image"] * batch["scale"])
+
+
+@case("plain", low=BC)
+class Penalty(Three):
+    "The size of a weight is a second output."
+    def forward(self, x): return super().forward(x), self.b.weight.pow(2).sum()
+
+
 # ------------------------------------------------- kind 3: what quantize does not reach is said
 @case("3 unreached", "told:kernels")
 class AllFunctional(nn.Module):
@@ -271,6 +322,24 @@ class BareInBetween(Three):
     def forward(self, x):
         x = F.relu(self.b(self.start(x)))
         return self.fc(F.relu(F.conv2d(x, self.c.weight, self.c.bias)).mean((2, 3)))
+
+
+@case("3 unreached", low=("c",))
+class MaskedWeight(Three):
+    "A convolution with part of its weight, as in autoregressive models."
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mask", torch.ones(3, 3).tril())
+
+    def forward(self, x):
+        x = F.conv2d(self.start(x), self.b.weight * self.mask, self.b.bias, padding=1)
+        return self.tail(F.relu(x))
+
+
+@case("3 unreached", low=("c",))
+class CallsForward(Three):
+    "layer.forward(x) in place of layer(x)."
+    def forward(self, x): return self.tail(F.relu(self.b.forward(self.start(x))))
 
 
 class MyConv(nn.Conv2d):
@@ -479,7 +548,7 @@ case_of("3 unreached", "nothing to quantize", lambda: nn.Sequential(nn.BatchNorm
         "told:nothing|no layer|no convolution|no weight")
 case_of("3 unreached", "lazy", lambda: nn.Sequential(
     nn.LazyConv2d(8, 3), nn.ReLU(), nn.LazyConv2d(8, 3), nn.ReLU(), nn.LazyConv2d(2, 1)),
-    "right or refused:lazy|uninitialized|initialise|first batch")
+    "refused:lazy|uninitialized|initialise|first batch")
 
 
 def _row(low, name):
@@ -576,6 +645,30 @@ case_of("4 lost", "hook that looks at the whole", lambda: _hooked("", _look), lo
         extra=_hook_told)
 
 
+def _backward_told(net, low, x, said):
+    "A backward hook of a block is called, or its loss is told."
+    SEEN.clear()
+    loss = low.train()(*x).sum()
+    loss.backward()
+    assert SEEN or any("hook" in w for w in said), "a backward hook is gone and nobody said so"
+
+
+def _looks_back() -> nn.Module:
+    net = Blocks()
+    net.two.register_full_backward_hook(lambda m, into, out: SEEN.append("back"))
+    return net
+
+
+def _by_keyword() -> nn.Module:
+    net = Blocks()
+    net.two.register_forward_hook(lambda m, args, kwargs, out: out + 1, with_kwargs=True)
+    return net
+
+
+case_of("4 lost", "backward hook", _looks_back, low=CONVS, extra=_backward_told)
+case_of("4 lost", "hook with keywords", _by_keyword, "right or refused:hook", low=CONVS)
+
+
 def _recomputes(net, low, x, said):
     "In a training step a checkpointed layer runs twice, or its loss is told."
     calls = []
@@ -590,6 +683,17 @@ class Checkpointed(Blocks):
     def forward(self, x):
         x = checkpoint(self.one, F.relu(self.a(x)), use_reentrant=False)
         x = checkpoint(lambda y: self.two(y), x, use_reentrant=False)
+        return self.fc(x.mean((2, 3)))
+
+
+@case("4 lost", "right or refused:checkpoint", extra=_recomputes)
+class CheckpointedBody(Blocks):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(self.one, self.two)
+
+    def forward(self, x):
+        x = checkpoint_sequential(self.body, 1, F.relu(self.a(x)), use_reentrant=False)
         return self.fc(x.mean((2, 3)))
 
 
@@ -730,6 +834,15 @@ POSITIVE = {
     "mT": lambda y: y.mT,
     "movedim": lambda y: y.movedim(2, 3),
     "index": lambda y: y[:, [7, 6, 5, 4, 3, 2, 1, 0]],
+    "sum of a list": lambda y: sum([y, y.flip(3), y.mean()]),
+    "add method": lambda y: y.add(y, alpha=0.5).add(1),
+    "mul function": lambda y: torch.mul(y, other=0.25),
+    "stack and sum": lambda y: torch.stack([y, y]).sum(0),
+    "minimum": lambda y: torch.minimum(y, torch.ones_like(y)),
+    "exponential": lambda y: torch.exp(y - 1),
+    "cumulative": lambda y: y.cumsum(1),
+    "clamp from above": lambda y: y.clamp(max=1.0),
+    "layers of pools": nn.Sequential(nn.AvgPool2d(2), nn.Dropout(0.1), nn.Upsample(scale_factor=2)),
 }
 RAW_POSITIVE = {
     "clamp from 0": lambda y: y.clamp(min=0),
@@ -756,6 +869,16 @@ NEGATIVE = {
     "bicubic": lambda y: F.interpolate(y, scale_factor=2, mode="bicubic"),
     "pad with minus one": lambda y: F.pad(y, (1, 1, 1, 1), value=-1.0),
     "logarithm": lambda y: torch.log(y + 0.1),
+    "sub method": lambda y: y.sub(0.5),
+    "add of minus one": lambda y: y.add(-1),
+    "times minus one": lambda y: torch.mul(y, other=-1.0),
+    "one minus": lambda y: 0.1 - y,
+    "where": lambda y: torch.where(y > 0.2, y, -torch.ones_like(y)),
+    "constant pad": nn.ConstantPad2d(1, -1.0),
+    "sum of a list with a minus": lambda y: sum([y, -y.flip(3), 0.0]),
+    "times a signed gate": lambda y: y * torch.tanh(y.mean((2, 3), keepdim=True) - 0.3),
+    "normed": nn.GroupNorm(2, 8),
+    "local differences": lambda y: y - F.avg_pool2d(y, 3, 1, 1),
 }
 RAW_NEGATIVE = {
     "tanh": torch.tanh,
@@ -764,7 +887,12 @@ RAW_NEGATIVE = {
     "clamp to both sides": lambda y: y.clamp(-1, 1),
     "mixed by keyword": lambda y: torch.cat(dim=1, tensors=[F.relu(y[:, :4]), y[:, 4:]]),
     "average of raw": lambda y: F.avg_pool2d(y, 2),
-    "clamp from above": lambda y: y.clamp(max=1.0),
+    "raw clamp from above": lambda y: y.clamp(max=1.0),
+    "clamp from minus": lambda y: torch.clamp(y, min=-0.5, max=6.0),
+    "prelu": nn.PReLU(),
+    "functional leaky relu": lambda y: F.leaky_relu(y, 0.2),
+    "max pool of raw": lambda y: F.max_pool2d(-y.abs(), 2),
+    "upsampled raw": nn.Upsample(scale_factor=2),
 }
 for _name, _op in POSITIVE.items():
     case_of("6 sign", f"{_name}", lambda op=_op: Between(op), low=BC, unsigned=BC)
@@ -1126,10 +1254,10 @@ class Alias(Three):
 class ChangedInPlace(Three):
     "In-place methods, their results unused; one on a slice."
     def forward(self, x):
-        h = F.relu(self.b(self.start(x)))
+        h = self.b(self.start(x))
         h.mul_(0.5)
         h[:, :4].add_(1.0)
-        return self.tail(h)
+        return self.tail(F.relu(h))
 
 
 @case("8 graph", "right or refused:in-place|inplace|relu")
@@ -1186,6 +1314,30 @@ class TestsShape(Three):
         x = self.start(x)
         if x.shape[2] > 4: x = F.relu(self.b(x))
         return self.tail(x)
+
+
+@case("8 graph", "right or refused:len|b|traced", shapes=ROWS)
+class TestsLength(Dense):
+    def forward(self, x):
+        if len(x) < 2: raise ValueError("a batch of one has no variance")
+        return super().forward(x)
+
+
+@case("8 graph", "right or refused:item|data|b|traced")
+class ReadsValue(Three):
+    "A number is taken out of a tensor."
+    def forward(self, x):
+        x = self.start(x)
+        return self.tail(F.relu(self.b(x / max(x.max().item(), 1e-3))))
+
+
+@case("8 graph", "right or refused:shape|dim|a|b|traced", shapes=((1, 6),))
+class FewNumbers(Dense):
+    "So few numbers that any of them would pass for 16 levels."
+    def forward(self, x):
+        if x.dim() == 1: x = x.unsqueeze(0)
+        x = F.relu(self.b(F.relu(self.a(x))))
+        return self.d(F.relu(self.c(x)))
 
 
 @case("8 graph", "right or refused:shape|dim|a|b|traced", shapes=ROWS)
@@ -1299,6 +1451,23 @@ case_of("9 subclasses", "data parallel inside",
 case_of("9 subclasses", "scripted", lambda: torch.jit.script(tower()), "told:script|jit")
 case_of("9 subclasses", "traced by jit",
         lambda: torch.jit.trace(tower().eval(), torch.randn(2, 3, 8, 8)), "told:script|jit")
+
+
+def _logits_free(net, low, x, said):
+    "What comes out behind the last layer is no level of any quantizer."
+    with torch.no_grad(): out = low.eval()(*x)
+    acts = [m for m in low.modules() if isinstance(m, PACT) and m.k != 32]
+    assert all(off_grid(out, [a]) > 1e-4 for a in acts), "the logits are rounded"
+
+
+def _with_relu_behind() -> nn.Module:
+    return nn.Sequential(*tower(), nn.ReLU())
+
+
+case_of("9 subclasses", "relu behind the logits", _with_relu_behind, low=("3", "6"),
+        extra=_logits_free)
+case_of("9 subclasses", "relu behind the logits, parallel",
+        lambda: nn.DataParallel(_with_relu_behind()), low=("3", "6"), extra=_logits_free)
 
 
 class Chain(nn.Sequential):
