@@ -41,9 +41,9 @@ NETWORKS = {
     "tv resnet18": tv("resnet18"),
     "tv resnet18, DataParallel": tv("resnet18", wrap="parallel"),
     "tv resnet18, compiled": tv("resnet18", wrap="compiled"),
-    "tv vgg11_bn": tv("vgg11_bn"),
-    "tv vgg16": tv("vgg16"),
-    "tv alexnet": tv("alexnet", 64),
+    "tv vgg11_bn, cut": tv("vgg11_bn"),
+    "tv vgg16, cut": tv("vgg16"),
+    "tv alexnet, cut": tv("alexnet", 64),
     "tv squeezenet1_1": tv("squeezenet1_1", 64),
     "tv shufflenet_v2_x1_0": tv("shufflenet_v2_x1_0"),
     "tv mobilenet_v2": tv("mobilenet_v2"),
@@ -54,14 +54,15 @@ NETWORKS = {
     "tv efficientnet_b0": tv("efficientnet_b0"),
     "tv densenet121": tv("densenet121"),
     "tv resnext50_32x4d": tv("resnext50_32x4d"),
-    "tv wide_resnet50_2": tv("wide_resnet50_2"),
+    "tv wide resnet, cut": tv("ResNet", block="Bottleneck", layers=[1, 1, 1, 1],
+                              width_per_group=128),
     "tv googlenet": tv("googlenet", 64, init_weights=False),
     "tv googlenet, no aux": tv("googlenet", 64, init_weights=False, aux_logits=False),
     "tv inception_v3": tv("inception_v3", 299, init_weights=False),
     "tv inception_v3, no aux": tv("inception_v3", 96, init_weights=False, aux_logits=False),
-    "tv deeplabv3_mobilenet": tv("deeplabv3_mobilenet_v3_large", 64),
-    "tv fcn_resnet50": tv("fcn_resnet50", 64),
-    "tv convnext_tiny": tv("convnext_tiny"),
+    "tv deeplabv3_mobilenet": tv("deeplabv3_mobilenet_v3_large", 64, weights_backbone=None),
+    "tv fcn_resnet50": tv("fcn_resnet50", 64, weights_backbone=None),
+    "tv convnext, cut": tv("ConvNeXt", block_setting=[(48, 96, 2), (96, 192, 2), (192, None, 2)]),
     "tv vit, cut": tv("VisionTransformer", 32, image_size=32, patch_size=8, num_layers=2,
                       num_heads=2, hidden_dim=48, mlp_dim=96),
     "tv swin, cut": tv("SwinTransformer", 64, patch_size=[4, 4], embed_dim=24, depths=[2, 2],
@@ -100,13 +101,33 @@ def built(name: str):
     origin, what, size, _, how = NETWORKS[name]
     if origin == "timm": net = timm.create_model(what, num_classes=10, pretrained=False, **how)
     else:
-        models = torchvision.models
+        models, how = torchvision.models, parts(how)
         places = models, models.segmentation
         net = next(getattr(m, what) for m in places if hasattr(m, what))(num_classes=10, **how)
-    x = torch.randn(3, BATCH, 3, size, size)
+    x, many = torch.randn(BATCH, 3, size, size), 2 if size > 200 else 8
+    larger = 64 if size == 32 and "image_size" not in how else size
+    if what in ("vgg11_bn", "vgg16", "alexnet"): narrow(net.classifier)
     with torch.no_grad(): nothing_zero(net)
-    settle(net, x[:2])
-    return net.eval(), x[2]
+    settle(net, torch.randn(2, many, 3, larger, larger))
+    return net.eval(), x
+
+
+def parts(how: dict) -> dict:
+    "Settings whose values are classes of torchvision."
+    from torchvision.models import convnext, resnet
+    how = dict(how)
+    if "block" in how: how["block"] = getattr(resnet, how["block"])
+    if "block_setting" in how:
+        how["block_setting"] = [convnext.CNBlockConfig(*s) for s in how["block_setting"]]
+    return how
+
+
+def narrow(head) -> None:
+    "A head of three linear layers with 64 hidden values in place of 4096."
+    from torch.nn import Linear
+    places = [i for i, m in enumerate(head) if isinstance(m, Linear)]
+    sizes = [head[places[0]].in_features, 64, 64, 10]
+    for i, a, b in zip(places, sizes, sizes[1:]): head[i] = Linear(a, b)
 
 
 def nothing_zero(net) -> None:
@@ -330,12 +351,12 @@ def child(name: str) -> None:
     for s in STEPS: print(json.dumps({s: cell(s, w)}), flush=True)
 
 
-def one(name: str) -> dict:
+def one(name: str, limit: int = LIMIT) -> dict:
     "The row of a network, from a process of its own."
     begin, cells = time.time(), {}
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         p = subprocess.Popen([sys.executable, __file__, "--one", name], stdout=out, stderr=err)
-        try: rc = p.wait(LIMIT)
+        try: rc = p.wait(limit)
         except subprocess.TimeoutExpired: rc = p.kill() or "time"
         p.wait()
         out.seek(0), err.seek(0)
@@ -372,22 +393,22 @@ def table(found: dict) -> str:
     return "\n".join((*lines, json.dumps(told(rows), indent=1)))
 
 
-def head(commit: str) -> dict:
+def head(commit: str, limit: int) -> dict:
     now = subprocess.run(["git", "rev-parse", "--short=7", "HEAD"], cwd=ROOT, capture_output=True)
     return dict(commit=commit or now.stdout.decode().strip(), seed=SEED, batch=BATCH, bits=BITS,
-                limit_s=LIMIT, command="nice python scripts/matrix.py",
+                limit_s=limit, command=" ".join(["python", *sys.argv]),
                 python=sys.version.split()[0], versions={n: version(n) for n in VERSIONS})
 
 
-def all_of(out: Path, names: list[str], again: bool, jobs: int, commit: str) -> dict:
+def all_of(out: Path, names: list[str], again: bool, jobs: int, limit: int, commit: str) -> dict:
     "Every network that the file has not yet; the file is written after each."
     old = json.loads(out.read_text(encoding="utf8"))["networks"] if out.exists() else {}
     todo = [n for n in names if again or n not in old]
     def work(name):
-        old[name] = one(name)
+        old[name] = one(name, limit)
         print(f"{name}: {verdict(old[name])}, {old[name]['seconds']} s", flush=True)
         rows = {n: old[n] for n in NETWORKS if n in old}
-        found = head(commit) | dict(counts=told(rows), networks=rows)
+        found = head(commit, limit) | dict(counts=told(rows), networks=rows)
         out.write_text(json.dumps(found, indent=0, ensure_ascii=False) + "\n", encoding="utf8")
     with ThreadPoolExecutor(jobs) as pool: list(pool.map(work, todo))
     return json.loads(out.read_text(encoding="utf8"))
@@ -399,13 +420,14 @@ def main() -> None:
     p.add_argument("--only", nargs="*", default=list(NETWORKS), metavar="NETWORK")
     p.add_argument("--again", action="store_true", help="networks of the file as well")
     p.add_argument("--jobs", type=int, default=2, help="networks at once, one core each")
+    p.add_argument("--limit", type=int, default=LIMIT, help="seconds for one network")
     p.add_argument("--commit", default="", help="what to write as commit")
     p.add_argument("--one", help=argparse.SUPPRESS)
     p.add_argument("--table", type=Path, help="print the table of a file")
     a = p.parse_args()
     if a.one: return child(a.one)
     if a.table: return print(table(json.loads(a.table.read_text(encoding="utf8"))))
-    print(table(all_of(a.out, a.only, a.again, a.jobs, a.commit)))
+    print(table(all_of(a.out, a.only, a.again, a.jobs, a.limit, a.commit)))
 
 
 if __name__ == "__main__": main()

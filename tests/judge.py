@@ -84,6 +84,12 @@ def off_grid(x: Tensor, acts: list) -> float:
     return (far / levels.abs().max().clamp(min=1e-30)).item()
 
 
+def distinct(w: Tensor) -> int:
+    "Different values, among a million at most."
+    w = w.flatten()
+    return len(torch.unique(w[:: max(1, len(w) // 10**6)]))
+
+
 class Seen(TorchFunctionMode):
     "Which tensors are multiplied with, inside and outside of the watched layers."
     def __init__(self):
@@ -130,7 +136,7 @@ def wrong_weights(name: str, row: dict, low: nn.Module, seen: Seen) -> list[str]
     if name not in seen.reads: return [f"{name} claims {row['w_bits']}-bit weights and never ran"]
     own = low.get_submodule(name).weight
     if any(t is own for t in seen.outside): return [f"{name}: its float weight is multiplied with"]
-    most = max((len(torch.unique(w)) for w in seen.weights[name]), default=0)
+    most = max((distinct(w) for w in seen.weights[name]), default=0)
     return [f"{name} multiplies with {most} values"] if most > 2 ** row["w_bits"] else []
 
 

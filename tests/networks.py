@@ -1352,7 +1352,7 @@ class TestsValues(Three):
         return self.tail(F.relu(self.b(x)) if x.mean() > -1 else x)
 
 
-@case("8 graph", "right or refused:shape|b|traced|step", shapes=((3, 4, 6),))
+@case("8 graph", "right or refused:shape|h|traced|step", shapes=((1, 4, 6),))
 class Loop(nn.Module):
     "An RNN by hand over the length of the input."
     def __init__(self):
@@ -1385,13 +1385,65 @@ class Encoder(nn.Module):
         return self.out(self.enc(self.enter(x)).mean(1))
 
 
+class OfModules(Three):
+    "The same network with modules for its activations."
+    def __init__(self, inplace=False):
+        super().__init__()
+        self.r1, self.r2, self.r3 = (nn.ReLU(inplace) for _ in range(3))
+
+    def forward(self, x):
+        if x.dim() == 3: x = x[None]
+        x = self.r3(self.c(self.r2(self.b(self.r1(self.a(x))))))
+        return self.fc(x.mean((2, 3)))
+
+
+case_of("8 graph", "modules and a test of shape", OfModules, "right or refused:shape|dim|traced")
+
+
 @case("8 graph", "right or refused:b|weight|shape")
-class WeightReadDirectly(Three):
+class WeightReadDirectly(OfModules):
     "Module by module nobody sees that b is not called."
     def forward(self, x):
         if x.dim() == 3: x = x[None]
-        x = F.relu(F.conv2d(self.start(x), self.b.weight, self.b.bias, padding=1))
-        return self.tail(x)
+        x = self.r2(F.conv2d(self.r1(self.a(x)), self.b.weight, self.b.bias, padding=1))
+        return self.fc(self.r3(self.c(x)).mean((2, 3)))
+
+
+@case("8 graph", "right or refused:in-place|inplace|shape|dim|r1|r2")
+class InPlaceStatement(OfModules):
+    "In-place modules called for what they do to their input."
+    def __init__(self): super().__init__(inplace=True)
+
+    def forward(self, x):
+        if x.dim() == 3: x = x[None]
+        h = self.a(x)
+        self.r1(h)
+        h = self.b(h)
+        self.r2(h)
+        return self.fc(self.r3(self.c(h)).mean((2, 3)))
+
+
+@case("8 graph", "right or refused:in-place|inplace|shape|dim|r1|r2")
+class InPlaceHead(OfModules):
+    "A pre-activation block whose shortcut is what the in-place relu left."
+    def __init__(self): super().__init__(inplace=True)
+
+    def forward(self, x):
+        if x.dim() == 3: x = x[None]
+        h = self.a(x)
+        h = self.b(self.r1(h)) + h
+        h = self.c(self.r2(h)) + h
+        return self.fc(self.r3(h).mean((2, 3)))
+
+
+@case("8 graph", low=BC)
+class InPlaceHeadInGraph(Three):
+    "The same where nothing stops the graph."
+    def forward(self, x):
+        h = self.a(x)
+        h = self.b(F.relu(h, inplace=True)) + h
+        h = self.c(h.relu_()) + h
+        return self.fc(torch.relu_(h).mean((2, 3)))
 
 
 @case("8 graph", "right or refused:script|jit")

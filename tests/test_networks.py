@@ -84,6 +84,19 @@ def equal_in_evaluation(bench: Bench) -> None:
     assert same(net(*bench.x), low(*bench.x)), "32 bits differ, evaluation with gradient"
 
 
+def close(a, b) -> bool:
+    "Equal but for rounding."
+    a, b = leaves(a), leaves(b)
+    return len(a) == len(b) and all(torch.allclose(s, t, 1e-4, 1e-5) for s, t in zip(a, b))
+
+
+def equal_with_clips(bench: Bench) -> None:
+    "Every activation clipped far out, none rounded: the same numbers."
+    net, low = bench.case.make(), bench.copy(32, 32, alpha=1e6)
+    net, low = (bench.mode(m, False) for m in (net, low))
+    with torch.no_grad(): assert close(net(*bench.x), low(*bench.x)), "clips alone change it"
+
+
 def trained(net: nn.Module, x: tuple, seed: int) -> tuple:
     "Results, buffers and gradients of two calls in training mode."
     torch.manual_seed(seed)
@@ -201,6 +214,7 @@ def whole_way(bench: Bench) -> None:
     "All steps in order."
     untouched(bench)
     equal_in_evaluation(bench)
+    equal_with_clips(bench)
     if not bench.skips("train"): equal_in_training(bench)
     heard_without_x(bench)
     low = lowered(bench)
