@@ -466,7 +466,7 @@ case_of("3 unreached", "pruned and trained", lambda: _one_step(_everywhere(_prun
 case_of("3 unreached", "pruned for good", _pruned_for_good, low=BC)
 
 
-@case("3 unreached", "told:Conv3d|0|3", shapes=((2, 2, 4, 6, 6),))
+@case("3 unreached", "told:Conv3d", shapes=((2, 2, 4, 6, 6),))
 def _video():
     return nn.Sequential(nn.Conv3d(2, 6, 3, padding=1), nn.BatchNorm3d(6), nn.ReLU(),
                          nn.Conv3d(6, 6, 3, padding=1), nn.BatchNorm3d(6), nn.ReLU(),
@@ -999,6 +999,27 @@ class TiedWeights(Dense):
         self.c.weight = self.b.weight
 
 
+@case("7 shared", low=("b", "c"), inputs=lambda: (torch.randint(0, 20, (4, 7)),))
+class TiedTable(Words):
+    "The last layer has the weight of the embedding."
+    def __init__(self):
+        super().__init__()
+        self.c, self.d = nn.Linear(12, 8), nn.Linear(8, 20, bias=False)
+        self.d.weight = self.table.weight
+
+
+@case("7 shared", low=("b", "c"))
+class SharedNorm(Three):
+    "One batch norm behind two convolutions, one relu object for all."
+    def __init__(self):
+        super().__init__()
+        self.norm, self.act = nn.BatchNorm2d(8), nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        for layer in (self.a, self.b, self.c): x = self.act(self.norm(layer(x)))
+        return self.fc(x.mean((2, 3)))
+
+
 # ----------------------------------- kind 8: the graph is the network, or the user hears of it
 @case("8 graph", shapes=ROWS, low=BC)
 class OptionalHidden(Dense):
@@ -1331,7 +1352,7 @@ class ReadsValue(Three):
         return self.tail(F.relu(self.b(x / max(x.max().item(), 1e-3))))
 
 
-@case("8 graph", "right or refused:shape|dim|a|b|traced", shapes=((1, 6),))
+@case("8 graph", "right or refused:shape|dim|b|c|traced", shapes=((1, 6),))
 class FewNumbers(Dense):
     "So few numbers that any of them would pass for 16 levels."
     def forward(self, x):
@@ -1340,7 +1361,7 @@ class FewNumbers(Dense):
         return self.d(F.relu(self.c(x)))
 
 
-@case("8 graph", "right or refused:shape|dim|a|b|traced", shapes=ROWS)
+@case("8 graph", "right or refused:shape|dim|b|c|traced", shapes=ROWS)
 class TestsShapeDense(Dense):
     def forward(self, x): return super().forward(x if x.dim() == 2 else x[None])
 
@@ -1547,6 +1568,21 @@ class CosineHead(Three):
 
     def forward(self, x):
         return 8 * F.linear(F.normalize(super().forward(x)), F.normalize(self.classes))
+
+
+def _block_within(wrap: Callable) -> nn.Module:
+    "A wrapped block between plain layers."
+    block = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), wrap(block), nn.Conv2d(8, 8, 3), nn.ReLU(),
+                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+
+
+case_of("9 subclasses", "scripted block", lambda: _block_within(torch.jit.script),
+        "right or refused:script|jit")
+case_of("9 subclasses", "compiled block",
+        lambda: _block_within(lambda m: torch.compile(m, backend="eager")),
+        "right or refused:compile")
+case_of("9 subclasses", "parallel block", lambda: _block_within(nn.DataParallel), low=("2.0", "3"))
 
 
 # ------------------------------------------------------- kind 10: the trap of a trained network

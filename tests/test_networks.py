@@ -6,6 +6,7 @@ import copy
 import inspect
 import io
 import math
+import re
 import warnings
 
 import pytest
@@ -225,7 +226,9 @@ def whole_way(bench: Bench) -> None:
 
 
 def holds(text: str, words: str) -> bool:
-    return any(w.lower() in text.lower() for w in words.split("|"))
+    "Whether one of the words is in a text; short ones, names of layers, by themselves alone."
+    def there(w): return re.search(rf"(?<!\w){re.escape(w)}(?!\w)" if len(w) < 4 else w, text, re.I)
+    return any(there(w) for w in words.split("|"))
 
 
 def verdict(case: Case) -> None:
@@ -278,6 +281,14 @@ def test_float_network_is_no_pass(ask):
     "Nothing to check is a complaint."
     case = CASES["three functional relus"]
     with pytest.raises(ValueError): ask(case.make(), case.x()[0])
+
+
+def test_twice_is_once():
+    "A network quantized again is the same network."
+    case = CASES["sequential with batch norm"]
+    low = quantize(case.make(), 4, 4).eval()
+    calibrate(low, case.x()[0])
+    assert same(quantize(low, 4, 4).eval()(*case.x()), low(*case.x()))
 
 
 def test_detector_around_a_low_network():
