@@ -8,6 +8,8 @@ A verdict is one of
     right or refused:WORDS   either
 """
 import math
+import random
+import types
 from collections import namedtuple
 from dataclasses import dataclass, field
 from typing import Callable, Optional
@@ -17,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential
-from torchvision.ops import FrozenBatchNorm2d
+from torchvision.ops import FrozenBatchNorm2d, StochasticDepth
 
 from judge import off_grid
 from pact_nb.pact import PACT
@@ -283,6 +285,24 @@ class DictIn(Three):
     def forward(self, batch): return super().forward(batch["image"] * batch["scale"])
 
 
+@case("plain", "right or refused:tensor|list|input", low=BC,
+      inputs=lambda: ([torch.randn(4, 3, 8, 8), torch.randn(4, 3, 8, 8)],))
+class ListIn(Three):
+    def forward(self, xs): return super().forward(xs[0] + xs[1])
+
+
+@case("plain", low=BC)
+class RandomDepthModule(Three):
+    "torchvision's stochastic depth on a branch."
+    def __init__(self):
+        super().__init__()
+        self.drop = StochasticDepth(0.5, "row")
+
+    def forward(self, x):
+        h = self.start(x)
+        return self.tail(F.relu(h + self.drop(self.b(h))))
+
+
 @case("plain", low=BC)
 class Penalty(Three):
     "The size of a weight is a second output."
@@ -355,6 +375,49 @@ class Conv3x3(nn.Conv2d):
 class LoudLinear(nn.Linear):
     "Linear by another road."
     def forward(self, input): return F.linear(input, self.weight, self.bias)
+
+
+class Sneaky(nn.Conv2d):
+    "The parent's forward, another computation within it."
+    def _conv_forward(self, x, w, b): return super()._conv_forward(x.flip(-1), w.abs(), b)
+
+
+class Adapted(nn.Linear):
+    "A linear layer with a low-rank term beside it."
+    def __init__(self, i, o):
+        super().__init__(i, o)
+        self.down, self.up = nn.Linear(i, 2, bias=False), nn.Linear(2, o, bias=False)
+
+    def forward(self, x): return super().forward(x) + self.up(self.down(x))
+
+
+@case("3 unreached", "right or refused:Sneaky|b", low=("c",))
+class SneakyMiddle(Three):
+    def __init__(self):
+        super().__init__()
+        self.b = Sneaky(8, 8, 3, padding=1)
+
+
+@case("3 unreached", shapes=ROWS, low=("c",))
+class LowRank(Dense):
+    def __init__(self):
+        super().__init__()
+        self.b = Adapted(12, 12)
+
+
+class Shifted(nn.ReLU):
+    "Called a relu, and is something else."
+    def forward(self, x): return super().forward(x) - 0.5
+
+
+class MyReLU(nn.ReLU):
+    "Nothing changed but the name."
+
+
+case_of("3 unreached", "subclassed relu", lambda: tower(act=MyReLU), low=("3", "6"),
+        unsigned=("3", "6"))
+case_of("3 unreached", "shifted relu", lambda: tower(act=Shifted), low=("3", "6"),
+        signed=("3", "6"))
 
 
 class FixedBatchNorm(nn.BatchNorm2d):
@@ -833,6 +896,7 @@ POSITIVE = {
     "cast and detach": lambda y: y.detach().double().float().to(torch.float32),
     "mT": lambda y: y.mT,
     "movedim": lambda y: y.movedim(2, 3),
+    "hstack": lambda y: torch.hstack([y[:, 4:], y[:, :4]]),
     "index": lambda y: y[:, [7, 6, 5, 4, 3, 2, 1, 0]],
     "sum of a list": lambda y: sum([y, y.flip(3), y.mean()]),
     "add method": lambda y: y.add(y, alpha=0.5).add(1),
@@ -858,7 +922,15 @@ RAW_POSITIVE = {
     "square of any": lambda y: y**2,
     "in-place relu method": lambda y: y.relu_(),
 }
+
+def _minus_equals(y):
+    y = y.clone()
+    y -= 1.0
+    return y
+
+
 NEGATIVE = {
+    "minus equals": _minus_equals,
     "minus one": lambda y: y - 1.0,
     "minus its mean": lambda y: torch.sub(y, other=y.mean((2, 3), keepdim=True)),
     "negative": lambda y: -y,
@@ -1037,6 +1109,21 @@ class OptionalMask(Dense):
         return self.d(F.relu(self.c(x)))
 
 
+@case("8 graph", "right or refused:mask", shapes=(*ROWS, (5, 12)))
+class MaskGiven(Dense):
+    "An argument with a default that the example gives."
+    def forward(self, x, mask=None):
+        x = F.relu(self.b(F.relu(self.a(x))))
+        return self.d(F.relu(self.c(x if mask is None else x * mask)))
+
+
+@case("8 graph", low=BC)
+class TupleDefault(Three):
+    def forward(self, x, size: tuple = (6, 6), mode="nearest"):
+        x = F.interpolate(self.start(x), size=size, mode=mode)
+        return self.tail(F.relu(self.b(x)))
+
+
 @case("8 graph", shapes=ROWS, low=BC)
 class OptionalLabels(Dense):
     def forward(self, x, labels=None, weight=1.0):
@@ -1197,6 +1284,37 @@ class NoiseOfOne(Three):
         return self.tail(F.relu(self.b(self.start(x) + noise)))
 
 
+@case("8 graph", "right or refused:random|b|c")
+class PythonRandom(Three):
+    def forward(self, x):
+        x = self.start(x)
+        if self.training and random.random() < 0.5: return self.tail(x)
+        return self.tail(F.relu(self.b(x)))
+
+
+@case("8 graph", "right or refused:calls|attribute|state")
+class PythonCounter(Three):
+    "A number of Python's own that changes with every call."
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return super().forward(x) / self.calls
+
+
+def _patched(where: str) -> nn.Module:
+    "forward replaced on the object, as in notebooks."
+    net = Blocks()
+    part = net.get_submodule(where)
+    part.forward = types.MethodType(lambda self, x: type(self).forward(self, x) * 2 + 1, part)
+    return net
+
+
+case_of("8 graph", "patched network", lambda: _patched(""), "right or refused:forward")
+case_of("8 graph", "patched block", lambda: _patched("one"), "right or refused:forward")
+case_of("8 graph", "patched layer", lambda: _patched("two.conv"), "right or refused:forward")
+
+
 @case("8 graph", "right or refused:mean|buffer")
 class MovingMean(Three):
     "A buffer that moves with every call."
@@ -1279,6 +1397,16 @@ class ChangedInPlace(Three):
         h.mul_(0.5)
         h[:, :4].add_(1.0)
         return self.tail(F.relu(h))
+
+
+@case("8 graph", "right or refused:in-place|inplace|b|mul_|setitem")
+class UnusedInPlace(Three):
+    "What a layer reads is changed behind the graph's back."
+    def forward(self, x):
+        h = self.start(x).clone()
+        h.mul_(-1.0)
+        h[:, 0] = 0.3
+        return self.tail(F.relu(self.b(h)))
 
 
 @case("8 graph", "right or refused:in-place|inplace|relu")
@@ -1416,6 +1544,14 @@ class OfModules(Three):
         if x.dim() == 3: x = x[None]
         x = self.r3(self.c(self.r2(self.b(self.r1(self.a(x))))))
         return self.fc(x.mean((2, 3)))
+
+
+@case("8 graph", "right or refused:relu|Shifted|r2|shape|dim")
+class ShiftedModules(OfModules):
+    "A module that is called a relu, where nothing can be traced."
+    def __init__(self):
+        super().__init__()
+        self.r2 = Shifted()
 
 
 case_of("8 graph", "modules and a test of shape", OfModules, "right or refused:shape|dim|traced")

@@ -6,6 +6,7 @@ import copy
 import inspect
 import io
 import math
+import random
 import re
 import warnings
 
@@ -101,6 +102,7 @@ def equal_with_clips(bench: Bench) -> None:
 def trained(net: nn.Module, x: tuple, seed: int) -> tuple:
     "Results, buffers and gradients of two calls in training mode."
     torch.manual_seed(seed)
+    random.seed(seed)
     net.train()
     first, second = net(*x), net(*x)
     loss_of(second).backward()
