@@ -175,7 +175,7 @@ class Way:
 
 def read(w: Way) -> str:
     w.low = w.quantized(BITS)
-    unknown = any(r["a_bits"] is None or r["note"] == "not traced" for r in w.rows)
+    unknown = any(r["a_bits"] is None or "not traced" in (r["note"] or "") for r in w.rows)
     return "modules" if unknown else "graph"
 
 
@@ -203,7 +203,7 @@ def train32(w: Way) -> str:
 def layers(w: Way) -> str:
     from judge import is_low
     low = sum(is_low(r, "w_bits") for r in w.rows)
-    left = sum("not converted" in r["note"] for r in w.rows)
+    left = sum("not converted" in (r["note"] or "") for r in w.rows)
     return f"{low} / {len(w.rows) - low - left} / {left}"
 
 
