@@ -48,7 +48,7 @@ def rows_of(report: list[dict]) -> dict[str, dict]:
 
 def names(row: dict) -> list[str]:
     "The PACTs that a row of the report names."
-    reads = row["reads"]
+    reads = row["reads"] or ""
     return [n for n in reads.split(", ") if n] if isinstance(reads, str) else list(reads)
 
 
