@@ -63,7 +63,7 @@ def copied(model: nn.Module) -> nn.Module:
         if name and unwrap(m) is not m: model.set_submodule(name, unwrap(m))
     return model
 
-# %% ../nbs/05a_graph.ipynb #8b0cc7ce
+# %% ../nbs/05a_graph.ipynb #d11e40c6
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -77,6 +77,7 @@ class _Value(fx.Proxy):
     "fx's symbol, for which `y += z` changes y, as it does for a tensor."
     def __iadd__(self, other): return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
     def __isub__(self, other): return self.tracer.create_proxy("call_function", operator.isub, (self, other), {})
+    def __setitem__(self, key, value): raise TraceError("its forward assigns to a part of a tensor, in-place")
     def __imul__(self, other): return self.tracer.create_proxy("call_function", operator.imul, (self, other), {})
 
 class NetworkTracer(fx.Tracer):
@@ -120,6 +121,13 @@ def _argument_names(forward: Callable, n: int) -> list[str]:
     names = [p.name for p in plain[:need]]
     if any(p.kind is p.VAR_POSITIONAL for p in sig): names += [f"input_{i}" for i in range(len(names), n)]
     return names
+
+# %% ../nbs/05a_graph.ipynb #097efb4c
+def _at_default(forward: Callable, n: int) -> list[str]:
+    "Arguments of `forward` that a graph of `n` inputs does not have."
+    kept = _argument_names(forward, n)
+    names = [p.name for p in list(inspect.signature(forward).parameters.values())[1:] if p.default is not p.empty]
+    return [n for n in names if n not in kept]
 
 # %% ../nbs/05a_graph.ipynb #b6e3f539
 _NORM_TYPES = (nn.modules.batchnorm._BatchNorm,)
@@ -228,7 +236,7 @@ def _trace(model: nn.Module, tracer: NetworkTracer) -> tuple[fx.Graph, bool]:
         graph = tracer.trace(model)
     return graph, bool(seen)
 
-# %% ../nbs/05a_graph.ipynb #0b3dfeec
+# %% ../nbs/05a_graph.ipynb #76f3a433
 _DROPOUTS = {F.dropout: nn.Dropout, F.dropout1d: nn.Dropout1d, F.dropout2d: nn.Dropout2d, F.dropout3d: nn.Dropout3d}
 _WRITES = (operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.setitem)
 
@@ -253,7 +261,7 @@ def _written(graph: fx.Graph) -> None:
         base.replace_all_uses_with(n, later(n))
         while getattr(base.target, "__name__", base.target) in _VIEWS:
             base = base.args[0]
-            if any(map(later(n), base.users)): raise TraceError("its forward changes a part of a tensor in place")
+            if any(map(later(n), base.users)): raise TraceError("its forward changes a part of a tensor in-place")
 
 def _alike(t: fx.Node, e: fx.Node, args: tuple, kwargs: dict) -> bool:
     "Whether `t` does what `e` does, but for the argument `training` of a dropout."
@@ -378,7 +386,7 @@ def _constants(gm: fx.GraphModule) -> None:
     for n in list(gm._buffers):
         if n.startswith("_tensor_constant"): gm.register_buffer(n, gm._buffers[n], persistent=False)
 
-# %% ../nbs/05a_graph.ipynb #594e6df6
+# %% ../nbs/05a_graph.ipynb #9843e798
 def read_network(
     model: nn.Module,  # a copy of the user's network, which becomes part of what is returned
     leaves: tuple = (),  # types of modules that are one node, besides torch's own
@@ -392,13 +400,20 @@ def read_network(
         with modes_kept(model): train, evaluation, check, frozen = _both(model, tracers)
         _plain_norms(model, train, evaluation)
     except TraceError: raise
-    except Exception as e: raise TraceError(f"torch.fx cannot trace it ({type(e).__name__}: {(str(e).splitlines() or [''])[0]})") from e
+    except Exception as e: raise TraceError(_reason(e)) from e
     graph, drop, differ = _merged(train, evaluation)
     gm = _built(model, graph, drop, differ)
     gm.frozen = tuple(n for n in frozen if _has_module(gm, n))
-    lost = [f"hooks on {', '.join(hooks)} are not called; those on layers are"] * bool(hooks)
+    fixed = _at_default(type(model).forward, inputs)
+    lost = [f"{', '.join(fixed)} of its forward stay at their defaults; an example with them, x=(…, …), keeps them"] * bool(fixed)
+    lost += [f"hooks on {', '.join(hooks)} are not called; those on layers are"] * bool(hooks)
     lost += ["torch.utils.checkpoint is not called and saves no memory"] * check
     return gm, lost
+
+def _reason(e: Exception) -> str:
+    "Why torch.fx failed, in words."
+    if "control flow" in str(e): return "the shape or the values of its input decide what it does"
+    return f"torch.fx cannot follow it ({type(e).__name__}: {(str(e).splitlines() or [''])[0]})"
 
 def _new_tracer(leaves: tuple, inputs: int) -> NetworkTracer:
     tracer = NetworkTracer()

@@ -549,8 +549,10 @@ def _replace_modules(model: nn.Module, a_bits: int, how: dict, rules: dict) -> N
 
 def _module_limit(m: nn.Module) -> Optional[float]:
     "The upper bound of a module that clips at zero; None for another."
-    if isinstance(m, (PACT, nn.ReLU)): return getattr(m, "limit", math.inf)
-    return m.max_val if isinstance(m, nn.Hardtanh) and m.min_val == 0 and m.max_val > 0 else None
+    if isinstance(m, PACT): return getattr(m, "limit", math.inf)
+    if isinstance(m, nn.ReLU) and type(m).forward is nn.ReLU.forward: return math.inf
+    plain = isinstance(m, nn.Hardtanh) and type(m).forward is nn.Hardtanh.forward
+    return m.max_val if plain and m.min_val == 0 and m.max_val > 0 else None
 
 # %% ../nbs/05_layers.ipynb #7b5e8b5c
 ACTIVATIONS = ("pact", "relu", "dorefa")
@@ -675,7 +677,7 @@ def check_levels(
 def _untraced(model: nn.Module) -> str:
     "The end of an error message: why a network was not read as a graph."
     why = next((m.untraced for m in model.modules() if hasattr(m, "untraced")), "")
-    return f"; the network was converted module by module: {why}" if why else ""
+    return f"; the network could not be traced and was converted module by module: {why}" if why else ""
 
 def _look(model: nn.Module, name: str, layer: QuantWeight, rows: list, strange: list, called: set) -> Any:
     "A hook that compares what a layer reads with what it should."

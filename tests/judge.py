@@ -108,7 +108,7 @@ class Seen(TorchFunctionMode):
     def enter(self, name: str):
         def hook(m, args, kwargs):
             self.stack.append(name)
-            self.reads[name].append((*args, *kwargs.values())[0].detach())
+            self.reads[name].append((*args, *kwargs.values())[0].detach().clone())
         return hook
 
     def leave(self, m, args, out): self.stack.pop()

@@ -741,7 +741,8 @@ def _recomputes(net, low, x, said):
     assert len(calls) == 2 or any("checkpoint" in w for w in said), "checkpoint is gone, unheard"
 
 
-@case("4 lost", "right or refused:checkpoint", low=CONVS, extra=_recomputes)
+# computed twice, batch norm counts twice: without checkpoint() buffers differ after training
+@case("4 lost", "right or refused:checkpoint", low=CONVS, extra=_recomputes, without=("train",))
 class Checkpointed(Blocks):
     def forward(self, x):
         x = checkpoint(self.one, F.relu(self.a(x)), use_reentrant=False)
@@ -749,14 +750,14 @@ class Checkpointed(Blocks):
         return self.fc(x.mean((2, 3)))
 
 
-@case("4 lost", "right or refused:checkpoint", extra=_recomputes)
+@case("4 lost", "right or refused:checkpoint", extra=_recomputes, without=("train",))
 class CheckpointedBody(Blocks):
     def __init__(self):
         super().__init__()
         self.body = nn.Sequential(self.one, self.two)
 
     def forward(self, x):
-        x = checkpoint_sequential(self.body, 1, F.relu(self.a(x)), use_reentrant=False)
+        x = checkpoint_sequential(self.body, 2, F.relu(self.a(x)), use_reentrant=False)
         return self.fc(x.mean((2, 3)))
 
 
@@ -982,6 +983,7 @@ class Gated(Three):
     def __init__(self):
         super().__init__()
         self.squeeze, self.excite = nn.Linear(8, 4), nn.Linear(4, 8)
+        nn.init.ones_(self.squeeze.bias)  # else all of it may be below zero
 
     def forward(self, x):
         x = F.relu(self.b(self.start(x)))
@@ -1379,9 +1381,9 @@ class ByKeyword(Three):
         return self.tail(x)
 
 
-@case("8 graph", "right or refused:in-place|inplace|iadd|y")
+@case("8 graph", "right or refused:in-place|inplace|iadd|y", without=("train", "step"))
 class Alias(Three):
-    "y = h; y += z changes h, which is read again."
+    "y = h; y += z changes h, which is read again; torch itself cannot train it."
     def forward(self, x):
         h = self.start(x)
         y = h
