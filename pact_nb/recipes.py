@@ -176,12 +176,15 @@ def _validate_loop(r: Recipe) -> None:
 
 # %% ../nbs/08_recipes.ipynb #e7746154
 _CIFAR = Recipe(recipe="cifar10_resnet20", dataset="cifar10")
+_SHORT = dict(schedule="onecycle", lr=0.2, epochs=20, valid_fraction=0.0, alpha_from="mse")
 _ADAM = dict(optimizer="adam", batch_size=128)
 _IMAGENET = dict(dataset="imagenet", valid_fraction=0.01, augment="tensorpack", milestones="30,60,85,95", epochs=110, batch_size=256, weight_decay=1e-4)
 _DOC2 = dict(dataset="cifar10", model="resnet18_cifar", weight_decay=5e-4)
 RECIPES = {r.recipe: r for r in (
     Recipe(recipe="digits", width=8, alpha_from="mse", lr=0.1, weight_decay=5e-4, schedule="onecycle", epochs=30, batch_size=64, augment="crop", valid_fraction=0.15),
     _CIFAR,
+    replace(_CIFAR, recipe="cifar10_resnet20_short", **_SHORT),
+    replace(_CIFAR, recipe="cifar10_resnet20_preact_short", model="resnet20_preact", **_SHORT),
     replace(_CIFAR, recipe="cifar10_resnet20_w1a2", w_bits=1, a_bits=2, w_scale="channel", alpha_from="mse", schedule="cosine"),
     Recipe(recipe="cifar10_resnet18", **_DOC2, w_bits=32, a_bits=32, activation="relu", milestones="66,86,99", epochs=112),
     Recipe(recipe="cifar10_resnet18_finetune", **_DOC2, w_bits=8, a_bits=8, alpha_from="max", milestones="31,51", epochs=71, batch_size=926),
@@ -200,7 +203,11 @@ _OWN_VALID = "ours: the paper reports the test set only; 0 trains on everything"
 _RESNETS = {**_PAPER, **_SGD, "model": "App. B: full pre-activation", "milestones": "App. B: at 30, 60, 85, 95 (tensorpack also at 105)", "weight_decay": "App. B: 1e-4", "epochs": "App. B: 110", "batch_size": "App. B: 256",
             "augment": "tensorpack imagenet-resnet.py (the paper's line: resize 256, crop 224)", "valid_fraction": _OWN_VALID, "dataset": "App. B"}
 _W1A2 = {"w_bits": "source document 004", "a_bits": "source document 004", "w_scale": "ours: document 004 has one a layer", "alpha_from": "ours", "schedule": "ours: document 004 gives none"}
+_SHORT_SOURCES = {**_PAPER, **_SGD, "model": "as cifar10_resnet20, or its pre-activation form", "width": "as published",
+    "schedule": "ours: a tenth of the paper's epochs", "lr": "ours: results/cifar10/choose", "alpha_from": "ours: results/cifar10/choose", "epochs": "ours: what two cores can do",
+    "milestones": "not used", "weight_decay": "App. B: 2e-4", "batch_size": "App. B: 128", "augment": "as cifar10_resnet20", "valid_fraction": "ours: 0, last epoch, as the paper reports"}
 SOURCES = {
+    "cifar10_resnet20_short": _SHORT_SOURCES, "cifar10_resnet20_preact_short": _SHORT_SOURCES,
     "cifar10_resnet20": {**_PAPER, **_SGD, "model": "sec. 4 and App. B: ResNet20", "width": "He et al. 2015, table 6: 16, 32, 64", "milestones": "App. B: at 60 and 120", "weight_decay": "App. B: 2e-4", "epochs": "App. B: 200", "batch_size": "App. B: 128",
         "augment": "tensorpack cifar10-resnet.py: pad to 40, crop 32, flip", "valid_fraction": _OWN_VALID},
     "cifar10_resnet20_w1a2": {**_PAPER, **_SGD, **_W1A2, "model": "document 004: ResNet-20", "width": "as published", "weight_decay": "App. B: 2e-4", "epochs": "document 004: 200", "batch_size": "App. B: 128", "augment": "as cifar10_resnet20", "valid_fraction": _OWN_VALID},
