@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: train test readme docs digits digits-sweep survive activations picture bench explore clean
+.PHONY: train test readme docs digits digits-sweep survive activations picture cifar10 bench explore clean
 
 train: $(STAMP)
 	$(BIN)/papermill nbs/train.ipynb runs/train-a2.ipynb -p a_bits 2
@@ -40,6 +40,9 @@ activations: $(STAMP)  ## data/activations.npz, read by 02_error: what a trained
 	rm -rf runs/activations
 	$(BIN)/python -m pact_nb.runs --w_bits 32 --a_bits 32 --activation relu --run_dir runs/activations
 	$(BIN)/python -c "from pact_nb.runs import Run, save_activations; save_activations(Run('runs/activations'), 'data/activations.npz')"
+
+cifar10: $(STAMP)  ## the runs of results/cifar10/plan.yaml in the background, days of them; DATA=folder; stop and start at any time
+	$(BIN)/python -m pact_nb.queue results/cifar10/plan.yaml $(if $(DATA),--data_dir $(DATA))
 
 bench: $(STAMP)  ## what a training step costs, into results/bench-cpu.json; about twenty minutes, on an idle machine
 	$(BIN)/python -m pact_nb.bench --bits 2,4 --ablations --scaling batch,bits --json results/bench-cpu.json
