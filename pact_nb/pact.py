@@ -56,8 +56,9 @@ def check_grad(grad: str) -> str:
 
 def _slowed(a: Tensor, x: Tensor, k: int, grad: str) -> Tensor:
     "α, whose gradient is scaled for `lsq` so that SGD moves α as it would move n times LSQ's step."
-    if grad != "lsq" or k == FLOAT: return a
-    c = n_steps(k) ** 1.5 / math.sqrt(x.numel() / (len(x) if x.dim() > 1 else 1))
+    if grad != "lsq" or k == FLOAT: return a  # nothing is rounded, so there is no step to scale for
+    of_one = math.prod(x.shape[1:]) if x.dim() > 1 else x.numel()  # values of one image; no batch size
+    c = n_steps(k) ** 1.5 / math.sqrt(max(1, of_one))
     return a.detach() + (a - a.detach()) * c
 
 def _with_rounding(y: Tensor, ac: Tensor, z: Tensor, y_q: Tensor, a0: Tensor, grad: str) -> Tensor:
@@ -122,10 +123,12 @@ def pact_signed(
     "Two-sided PACT: clip to [−α, α], round to a symmetric grid; straight-through gradient."
     check_bits(k), check_grad(grad)
     xf, a = _working(x, alpha)
-    a0, ac = _checked(a), _per_channel(_slowed(a, x, max(k - 1, 1), grad), xf)
+    a0, steps = _checked(a), k if k in (1, FLOAT) else k - 1  # one bit is the sign's
+    ac = _per_channel(_slowed(a, x, steps, grad), xf)
     y = z = torch.maximum(torch.minimum(xf.detach(), a0), -a0)
     if k != FLOAT: y = _signed_codes(z, a0, k)
-    return straight_through(y, _with_rounding(0.5 * ((xf + ac - TINY).abs() - (xf - ac + TINY).abs()), ac, z, y, a0, grad)).to(x.dtype)
+    both = 0.5 * ((xf + ac - TINY).abs() - (xf - ac + TINY).abs())
+    return straight_through(y, _with_rounding(both, ac, z, y, a0, grad)).to(x.dtype)
 
 class SignedPACT(PACT):
     "Two-sided PACT: `forward(x)` is `pact_signed(x, self.alpha, self.bits, self.grad)`."
