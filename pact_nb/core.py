@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['FLOAT', 'check_bits', 'parse_bits_by', 'n_steps', 'unsigned_grid', 'signed_grid', 'encode', 'decode',
            'straight_through', 'round_ste', 'levels_used', 'modes_kept', 'evaluating', 'buffers_kept', 'hooked',
-           'watched', 'seed_of', 'short_hash', 'in_words']
+           'watched', 'GridState', 'seed_of', 'short_hash', 'in_words']
 
 # %% ../nbs/00_core.ipynb #2bd94518
 import hashlib
 import os
+import warnings
 from contextlib import contextmanager
 from typing import Callable, Iterable
 import torch
@@ -140,6 +141,29 @@ def hooked(
 def watched() -> bool:
     "Whether a person has this notebook open, in Jupyter or by Voila."
     return bool(os.environ.get("JPY_SESSION_NAME")) or os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
+
+# %% ../nbs/00_core.ipynb #5cf71310
+class GridState:
+    "Mixin before `nn.Module`: state learned on one grid is not loaded into another."
+    grid_state: tuple[str, ...] = ()  # names of parameters and buffers that belong to the grid
+    refuses = True  # False: another grid's state is loaded, with a warning
+    def grid(self) -> str: raise NotImplementedError("a class with grid_state says its grid, as in '2 bits'")
+    def misfit(self) -> str: return ""  # what is wrong with state whose grid nobody knows, in words
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.grid_state and hasattr(destination, "_metadata"):
+            destination._metadata.setdefault(prefix[:-1], {})["grid"] = self.grid()
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, *lists):
+        held = [n for n in self.grid_state if prefix + n in state_dict]
+        there, here = local_metadata.get("grid"), self.grid() if held else ""
+        other = f"{prefix}{held[0]} was learned on another grid: {there} there, {here} here" if held else ""
+        if held and self.refuses and there not in (None, here):
+            return lists[2].append(f"{other}. Leave it out and start it anew, or quantize to the same bits")
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, *lists)
+        if held and there not in (None, here): warnings.warn(f"{other}. Set it from data: calibrate(model, x)", stacklevel=4)
+        elif held and there is None and (no := self.misfit()): warnings.warn(f"{prefix}{no}", stacklevel=4)
 
 # %% ../nbs/00_core.ipynb #8e8c1e1c
 def seed_of(*numbers: int) -> int:

@@ -10,7 +10,7 @@ __all__ = ['TINY', 'ALPHA_GRADS', 'AlphaError', 'check_alpha', 'check_grad', 'pa
 import math
 import torch
 from torch import Tensor, nn
-from .core import FLOAT, check_bits, n_steps, straight_through
+from .core import FLOAT, GridState, check_bits, n_steps, straight_through
 
 # %% ../nbs/01_pact.ipynb #e51b6e91
 TINY = 1e-30  # puts ties of Eq. 1 on the paper's side; float32 and bfloat16 hold it, float16 does not
@@ -88,8 +88,9 @@ def clip(x: Tensor, alpha: Tensor | float) -> Tensor:
     return pact(x, alpha, FLOAT)
 
 # %% ../nbs/01_pact.ipynb #9b603bd7
-class PACT(nn.Module):
+class PACT(GridState, nn.Module):
     "PACT activation with a learned clip level: `forward(x)` is `pact(x, self.alpha, self.bits, self.grad)`."
+    grid_state, refuses = ("alpha",), False  # the best α depends on the bits; another's is a start, and is said
     warm = False  # True: clip only, for a stage before quantization; α learns, `k` stays
     def __init__(
         self,
@@ -105,6 +106,7 @@ class PACT(nn.Module):
     @property
     def bits(self) -> int: return FLOAT if self.warm else self.k
     def forward(self, x: Tensor) -> Tensor: return pact(x, self.alpha, self.bits, self.grad)
+    def grid(self) -> str: return f"{self.k} bits"
     def extra_repr(self) -> str: return f"k={self.k}, alpha={self.alpha.item():.4g}" + ("" if self.grad == "paper" else f", grad={self.grad}")
 
 # %% ../nbs/01_pact.ipynb #06f79afb
@@ -132,11 +134,13 @@ def pact_signed(
 
 class SignedPACT(PACT):
     "Two-sided PACT: `forward(x)` is `pact_signed(x, self.alpha, self.bits, self.grad)`."
+    def grid(self) -> str: return f"{self.k} bits, two-sided"
     def forward(self, x: Tensor) -> Tensor: return pact_signed(x, self.alpha, self.bits, self.grad)
 
 # %% ../nbs/01_pact.ipynb #3619c0df
 class FixedClip(PACT):
     "DoReFa's activation (Zhou et al., 2016): clip to [0, 1], round to 2^k levels; α is a buffer, never trained."
+    grid_state = ()  # the same at all bits
     def __init__(
         self,
         k: int = 4,  # bits, 1-8; 32: clip only
