@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from .core import evaluating, hooked, modes_kept
+from .core import FLOAT, evaluating, hooked, modes_kept
 from .layers import CALIBRATIONS, QuantWeight, calibrate, quantize
 from .stages import keep_scale, reestimate_norms
 from .training import ALPHA_FLOOR, alphas
@@ -248,7 +248,10 @@ def post_training(
     q: float = 99.9,  # of method percentile
     **how,  # more for `quantize`, e.g. w_quant, first_bits, bits_by, alpha_grad
 ) -> nn.Module:  # a low-bit network in evaluation mode
-    "Quantize without training: weights as they are, their scale kept, α from data, means or statistics mended."
+    "Quantize without training: weights as they are, their scale kept, α from data, means or statistics mended. `ValueError` for a network trained with rounded weights."
+    if not isinstance(x, Tensor): raise TypeError(f"x must be one tensor, a batch of the network's one input; got {type(x).__name__}. Of several inputs, make all but one part of a module around the network")
+    if done := [n for n, m in twin.named_modules() if isinstance(m, QuantWeight) and m.w_bits != FLOAT]:
+        raise ValueError(f"post_training needs weights trained in float; {done[0]} has {twin.get_submodule(done[0]).w_bits} bits. To go on from low bits, train: run with init")
     low = quantize(twin, w_bits, a_bits, **how).eval()
     keep_scale(low)
     set_alphas(low, x, y, method, q)

@@ -128,11 +128,14 @@ def buffers_kept(model: nn.Module):
 def hooked(
     hooks: Iterable[tuple[nn.Module, Callable]],  # module, and what is called with (module, inputs, output)
     before: bool = False,  # called before the module runs, with (module, inputs)
+    kwargs: bool = False,  # with (module, inputs, inputs by name[, output])
 ):
     "Forward hooks inside; removed afterwards, also those set before one that fails."
     handles = []
     try:
-        for m, hook in hooks: handles.append(m.register_forward_pre_hook(hook) if before else m.register_forward_hook(hook))
+        for m, hook in hooks:
+            add = m.register_forward_pre_hook if before else m.register_forward_hook
+            handles.append(add(hook, with_kwargs=kwargs))
         yield
     finally:
         for h in handles: h.remove()

@@ -9,9 +9,13 @@ __all__ = ['PadShortcut', 'BasicBlock', 'Bottleneck', 'PreactBlock', 'PreactBott
 
 # %% ../nbs/06_models.ipynb #0d2e8894
 from functools import partial
-from typing import Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
 from .core import evaluating, hooked
 
 # %% ../nbs/06_models.ipynb #fa81921c
@@ -292,20 +296,61 @@ def create_model(
     return s.build(num_classes=num_classes or s.classes, in_channels=in_channels, width=width or s.width, **choice)
 
 # %% ../nbs/06_models.ipynb #05e83e08
+_PRODUCTS = dict(convolution=(0, 1), _convolution=(0, 1), mm=(0, 1), bmm=(0, 1), mv=(0, 1),
+                 addmm=(1, 2), baddbmm=(1, 2), addmv=(1, 2))  # operation → places of its two factors
+_HIDDEN = ("mkldnn_rnn_layer", "_cudnn_rnn", "_transformer_encoder_layer_fwd",
+           "_native_multi_head_attention", "_trilinear")  # products that cannot be counted from outside
+
+class _Products(TorchDispatchMode):
+    "Rows for products with a weight outside of the layers that have a row already."
+    def __init__(self, model: nn.Module, inputs: tuple, rows: dict):
+        super().__init__()
+        self.rows, self.inside, self.n, self.fed = rows, 0, len(inputs[0]), WeakTensorKeyDictionary()
+        self.names = {t.untyped_storage()._cdata: n for n, t in (*model.named_buffers(), *model.named_parameters())}
+        for t in inputs: self.fed[t] = True  # what depends on the input
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if any(isinstance(t, Tensor) and t in self.fed for t in tree_leaves((args, kwargs))):
+            for t in tree_leaves(out):
+                if isinstance(t, Tensor): self.fed[t] = True
+            if not self.inside: self.note(func.overloadpacket.__name__, args, out)
+        return out
+
+    def note(self, op: str, args: tuple, out: Any) -> None:
+        if op in _HIDDEN: self.rows[op] = dict(layer=op, macs=0, inputs=0, weights=0, hidden=True)
+        if op not in _PRODUCTS: return
+        a, b = (args[i] for i in _PRODUCTS[op])
+        if (a in self.fed) == (b in self.fed): return
+        x, w = (a, b) if a in self.fed else (b, a)
+        places = (x if args[6] else out).numel() * b[0].numel() if "conv" in op else a.numel() * (b.shape[-1] if b.dim() > 1 else 1)
+        name = self.names.get(w.untyped_storage()._cdata) or f"{op} {1 + sum(r.startswith(op) for r in self.rows)}"
+        row = self.rows.setdefault(name, dict(layer=name, macs=0, inputs=0, weights=w.numel()))
+        row["macs"] += places // self.n; row["inputs"] += x.numel() // self.n
+
+# %% ../nbs/06_models.ipynb #9e2bbf8f
 def macs_by_layer(
     model: nn.Module,  # on the meta device nothing is computed
-    x: Tensor,  # input [N, …]; only its shape matters
+    x: Tensor | tuple,  # input [N, …], or a tuple of all inputs; only shapes matter
 ) -> list[dict]:  # layer, macs, inputs (values that it reads), in the order of the first use; for one sample
-    "Multiply-accumulates of each convolution and linear layer; one that is used twice counts twice, in one row."
-    rows = {}
+    "Multiply-accumulates of each convolution and linear layer; one that is used twice counts twice, in one row. Products outside of layers have `weights` too, and `hidden` if they cannot be counted."
+    rows, xs = {}, x if isinstance(x, tuple) else (x,)
+    products = _Products(model, xs, rows)
+    def enter(m, args): products.inside += 1
     def look(name):
-        def hook(m, args, out):
-            spread = args[0] if isinstance(m, nn.modules.conv._ConvTransposeNd) else out
+        def hook(m, args, kwargs, out):
+            products.inside -= 1
+            read = args[0] if args else kwargs["input"]
+            spread = read if isinstance(m, nn.modules.conv._ConvTransposeNd) else out
             row = rows.setdefault(name, dict(layer=name, macs=0, inputs=0))
-            row["macs"] += spread[0].numel() * m.weight[0].numel(); row["inputs"] += args[0][0].numel()
+            row["macs"] += spread[0].numel() * m.weight[0].numel(); row["inputs"] += read[0].numel()
         return hook
-    layers = [(m, look(name)) for name, m in model.named_modules() if isinstance(m, (nn.modules.conv._ConvNd, nn.Linear))]
-    with hooked(layers), evaluating(model): model(x)
+    layers = [(m, name) for name, m in model.named_modules() if isinstance(m, (nn.modules.conv._ConvNd, nn.Linear))]
+    fast = torch.backends.mha.get_fastpath_enabled()
+    try:  # torch's fast path of attention would hide its layers
+        torch.backends.mha.set_fastpath_enabled(False)
+        with hooked([(m, enter) for m, _ in layers], before=True), hooked([(m, look(n)) for m, n in layers], kwargs=True), evaluating(model), products: model(*xs)
+    finally: torch.backends.mha.set_fastpath_enabled(fast)
     return list(rows.values())
 
 # %% ../nbs/06_models.ipynb #fad6e1ef
