@@ -532,7 +532,8 @@ def _norm(n: fx.Node, mods: dict) -> bool:
     "A batch norm that only the next node reads, of a kind the operator knows."
     if not isinstance(n, fx.Node) or n.op != "call_module" or len(n.users) != 1: return False
     m = mods.get(n.target)
-    return type(m) in (nn.BatchNorm1d, nn.BatchNorm2d) and m.affine and m.track_running_stats and m.momentum is not None
+    alone = type(m) is nn.SyncBatchNorm and not torch.distributed.is_initialized()  # then it is a BatchNorm
+    return (alone or type(m) in (nn.BatchNorm1d, nn.BatchNorm2d)) and m.affine and m.track_running_stats and m.momentum is not None
 
 def _above(act: fx.Node, mods: dict) -> Optional[tuple[fx.Node, Optional[fx.Node], list]]:
     "(batch norm, shortcut or None, nodes that fall away) above a PACT; None where the stretch is another."

@@ -8,6 +8,7 @@ __all__ = ['PadShortcut', 'BasicBlock', 'Bottleneck', 'PreactBlock', 'PreactBott
            'count_macs']
 
 # %% ../nbs/06_models.ipynb #0d2e8894
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, Callable, NamedTuple, Optional
 import torch
@@ -305,7 +306,7 @@ class _Products(TorchDispatchMode):
     "Rows for products with a weight outside of the layers that have a row already."
     def __init__(self, model: nn.Module, inputs: tuple, rows: dict):
         super().__init__()
-        self.rows, self.inside, self.n, self.fed = rows, 0, len(inputs[0]), WeakTensorKeyDictionary()
+        self.rows, self.inside, self.fed = rows, 0, WeakTensorKeyDictionary()
         self.names = {t.untyped_storage()._cdata: n for n, t in (*model.named_buffers(), *model.named_parameters())}
         for t in inputs: self.fed[t] = True  # what depends on the input
 
@@ -323,12 +324,22 @@ class _Products(TorchDispatchMode):
         a, b = (args[i] for i in _PRODUCTS[op])
         if (a in self.fed) == (b in self.fed): return
         x, w = (a, b) if a in self.fed else (b, a)
-        places = (x if args[6] else out).numel() * b[0].numel() if "conv" in op else a.numel() * (b.shape[-1] if b.dim() > 1 else 1)
+        if "conv" in op: places = (x if args[6] else out).numel() * b[0].numel()  # args[6]: transposed
+        else: places = a.numel() * (b.shape[-1] if b.dim() > 1 else 1)
         name = self.names.get(w.untyped_storage()._cdata) or f"{op} {1 + sum(r.startswith(op) for r in self.rows)}"
         row = self.rows.setdefault(name, dict(layer=name, macs=0, inputs=0, weights=w.numel()))
-        row["macs"] += places // self.n; row["inputs"] += x.numel() // self.n
+        row["macs"] += places; row["inputs"] += x.numel()  # of the whole batch
 
 # %% ../nbs/06_models.ipynb #9e2bbf8f
+@contextmanager
+def _in_the_open(model: nn.Module):
+    "Attention and LSTM inside by single operations, not by kernels that hide their products."
+    fast, lstm = torch.backends.mha.get_fastpath_enabled(), any(isinstance(m, nn.LSTM) for m in model.modules())
+    try:
+        torch.backends.mha.set_fastpath_enabled(False)
+        with torch.backends.mkldnn.flags(enabled=False) if lstm else nullcontext(): yield
+    finally: torch.backends.mha.set_fastpath_enabled(fast)
+
 def macs_by_layer(
     model: nn.Module,  # on the meta device nothing is computed
     x: Tensor | tuple,  # input [N, …], or a tuple of all inputs; only shapes matter
@@ -346,11 +357,9 @@ def macs_by_layer(
             row["macs"] += spread[0].numel() * m.weight[0].numel(); row["inputs"] += read[0].numel()
         return hook
     layers = [(m, name) for name, m in model.named_modules() if isinstance(m, (nn.modules.conv._ConvNd, nn.Linear))]
-    fast = torch.backends.mha.get_fastpath_enabled()
-    try:  # torch's fast path of attention would hide its layers
-        torch.backends.mha.set_fastpath_enabled(False)
-        with hooked([(m, enter) for m, _ in layers], before=True), hooked([(m, look(n)) for m, n in layers], kwargs=True), evaluating(model), products: model(*xs)
-    finally: torch.backends.mha.set_fastpath_enabled(fast)
+    before, after = [(m, enter) for m, _ in layers], [(m, look(n)) for m, n in layers]
+    with hooked(before, before=True), hooked(after, kwargs=True), evaluating(model), _in_the_open(model), products: model(*xs)
+    for r in (r for r in rows.values() if "weights" in r): r["macs"] //= len(xs[0]); r["inputs"] //= len(xs[0])
     return list(rows.values())
 
 # %% ../nbs/06_models.ipynb #fad6e1ef
