@@ -146,11 +146,14 @@ def watched() -> bool:
     return bool(os.environ.get("JPY_SESSION_NAME")) or os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
 
 # %% ../nbs/00_core.ipynb #5cf71310
+_ANEW = "Leave it out and start it anew, or quantize to the same bits"
+_FROM_DATA = "Set it from data: calibrate(model, x)"
+
 class GridState:
     "Mixin before `nn.Module`: state learned on one grid is not loaded into another."
     grid_state: tuple[str, ...] = ()  # names of parameters and buffers that belong to the grid
     refuses = True  # False: another grid's state is loaded, with a warning
-    def grid(self) -> str: raise NotImplementedError("a class with grid_state says its grid, as in '2 bits'")
+    def grid(self) -> str: raise NotImplementedError("a class with grid_state says its grid")
     def misfit(self) -> str: return ""  # what is wrong with state whose grid nobody knows, in words
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
@@ -160,13 +163,14 @@ class GridState:
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, *lists):
         held = [n for n in self.grid_state if prefix + n in state_dict]
-        there, here = local_metadata.get("grid"), self.grid() if held else ""
-        other = f"{prefix}{held[0]} was learned on another grid: {there} there, {here} here" if held else ""
-        if held and self.refuses and there not in (None, here):
-            return lists[2].append(f"{other}. Leave it out and start it anew, or quantize to the same bits")
+        there, here = local_metadata.get("grid") if held else None, self.grid() if held else None
+        other = there not in (None, here)
+        name = prefix + "".join(held[:1])
+        words = f"{name} was learned on another grid: {there} there, {here} here"
+        if other and self.refuses: return lists[2].append(f"{words}. {_ANEW}")
         super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, *lists)
-        if held and there not in (None, here): warnings.warn(f"{other}. Set it from data: calibrate(model, x)", stacklevel=4)
-        elif held and there is None and (no := self.misfit()): warnings.warn(f"{prefix}{no}", stacklevel=4)
+        if other: warnings.warn(f"{words}. {_FROM_DATA}", stacklevel=4)
+        elif held and there is None and (no := self.misfit()): warnings.warn(prefix + no)
 
 # %% ../nbs/00_core.ipynb #8e8c1e1c
 def seed_of(*numbers: int) -> int:

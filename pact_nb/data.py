@@ -141,8 +141,18 @@ def _cifar_torchvision(name: str, root: Path, download: bool) -> tuple[Split, Sp
     import torchvision.datasets
     _, title, folder, _ = _CIFAR[name]
     archive = f"{folder.removesuffix('-batches-py').removesuffix('-python')}-python.tar.gz"
-    try: sets = [getattr(torchvision.datasets, name.upper())(root, train=t, download=download) for t in (True, False)]
-    except Exception as e: raise ValueError(f"data_dir {root}: {title} in torchvision's layout is missing or damaged ({_reason(e)}). Unpack {archive} if it is there, or delete what is there to download it again; without a network, fetch the files elsewhere and name their folder with data_dir") from e
+    try:
+        sets = [
+            getattr(torchvision.datasets, name.upper())(root, train=t, download=download)
+            for t in (True, False)
+        ]
+    except Exception as e:
+        raise ValueError(
+            f"data_dir {root}: {title} in torchvision's layout is missing or damaged"
+            f" ({_reason(e)}). Unpack {archive} if it is there, or delete what is there to download"
+            " it again; without a network, fetch the files elsewhere and name their folder with"
+            " data_dir"
+        ) from e
     return tuple(Split(torch.tensor(s.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(s.targets)) for s in sets)
 
 # %% ../nbs/07_data.ipynb #cb57d40a
@@ -177,7 +187,10 @@ def open_parquet(
     except Exception as e: raise ValueError(f"{file}: not a readable Parquet file, perhaps half written ({_reason(e)}); download it again") from e
     names = f.schema_arrow.names
     image = next((n for n in ("img", "image") if n in names), None)
-    if image is None or label not in names: raise ValueError(f"{file}: needs columns img (or image) and {label}; has {', '.join(names)}")
+    if image is None or label not in names:
+        raise ValueError(
+            f"{file}: needs columns img (or image) and {label}; has {', '.join(names)}"
+        )
     return f, image
 
 def read_group(f: "pyarrow.parquet.ParquetFile", file: Path, group: int, columns: list[str]) -> "pyarrow.Table":
@@ -185,6 +198,7 @@ def read_group(f: "pyarrow.parquet.ParquetFile", file: Path, group: int, columns
     try: return f.read_row_group(group, columns=columns, use_threads=False)
     except Exception as e: raise ValueError(f"{file}, row group {group}: damaged ({_reason(e)}); download the file again") from e
 
+# %% ../nbs/07_data.ipynb #ec21c010
 def image_bytes(value: bytes | dict | None) -> bytes:
     "The bytes of one image cell: bytes, or a dictionary that holds them."
     return value if isinstance(value, bytes) else (value or {}).get("bytes") or b""
@@ -206,16 +220,28 @@ def _read_shard(file: Path, classes: int, label: str) -> Iterator[tuple[list[Ten
         yield [decode_bytes(image_bytes(v), f"{file}, row {first + i}") for i, v in enumerate(table[image].to_pylist())], labels
         first += len(labels)
 
-def _parquet(root: Path, split: str, size: Optional[int] = None, classes: int = 10, label: str = "label") -> Split:
+# %% ../nbs/07_data.ipynb #0cc25605
+def _parquet(
+    root: Path, split: str, size: Optional[int] = None, classes: int = 10, label: str = "label"
+) -> Split:
     "All shards of one split, resized to `size` pixels where it is given."
     xs, ys, shapes = [], [], set()
     for f in parquet_shards(root, split):
         for x, y in _read_shard(f, classes, label):
             shapes |= {tuple(i.shape) for i in x}
-            if len(shapes) > 1: raise ValueError(f"{f}: {split} images differ in size: {sorted(shapes)[:3]}; this data set has one size, so download it again")
-            xs.append(torch.stack(x) if size is None else resized(torch.stack(x), size)); ys += y
-    return Split(torch.cat(xs) if xs else torch.empty(0, 3, 32, 32, dtype=torch.uint8), torch.tensor(ys, dtype=torch.int64))
+            if len(shapes) > 1:
+                raise ValueError(
+                    f"{f}: {split} images differ in size: {sorted(shapes)[:3]}; this data set has"
+                    " one size, so download it again"
+                )
+            xs.append(torch.stack(x) if size is None else resized(torch.stack(x), size))
+            ys += y
+    return Split(
+        torch.cat(xs) if xs else torch.empty(0, 3, 32, 32, dtype=torch.uint8),
+        torch.tensor(ys, dtype=torch.int64),
+    )
 
+# %% ../nbs/07_data.ipynb #ba8a89fb
 def resized(x: Tensor, size: int) -> Tensor:
     "uint8 [..., C, H, W] → uint8 [..., C, size, size], bilinear."
     from torchvision.transforms.v2.functional import resize
@@ -240,13 +266,25 @@ def _where(
 # %% ../nbs/07_data.ipynb #9ff929a4
 def _cifar(name: str, data_dir: Optional[Path], default: Path) -> tuple:
     "Parquet where there is any, else torchvision's files; downloaded only into the default folder."
-    (root, patterns), (classes, title, folder, label) = _where(name, data_dir, default), _CIFAR[name]
-    if "**/*.parquet" in patterns and any(root.rglob("*.parquet")): train, test = (_parquet(root, part, None, len(classes), label) for part in ("train", "test"))
-    elif data_dir is None or any(root.glob(patterns[0])): train, test = _cifar_torchvision(name, root, download=data_dir is None)
-    else: raise ValueError(f"data_dir {root}: neither {folder} (torchvision) nor train-*.parquet and test-*.parquet (Hugging Face) in it")
+    root, patterns = _where(name, data_dir, default)
+    classes, title, folder, label = _CIFAR[name]
+    if "**/*.parquet" in patterns and any(root.rglob("*.parquet")):
+        train, test = (_parquet(root, p, None, len(classes), label) for p in ("train", "test"))
+    elif data_dir is None or any(root.glob(patterns[0])):
+        train, test = _cifar_torchvision(name, root, download=data_dir is None)
+    else:
+        raise ValueError(
+            f"data_dir {root}: neither {folder} (torchvision) nor train-*.parquet and"
+            " test-*.parquet (Hugging Face) in it"
+        )
     for s, n in ((train, "train"), (test, "test")):
-        if len(s) == 0: raise ValueError(f"data_dir {root}: no {n} images in its files; download them again")
-        if tuple(s.x.shape[1:]) != (3, 32, 32): raise ValueError(f"data_dir {root}: {n} images are {tuple(s.x.shape[1:])}, {title}'s are (3, 32, 32); download {title} there, or choose dataset folder for other images")
+        if len(s) == 0:
+            raise ValueError(f"data_dir {root}: no {n} images in its files; download them again")
+        if tuple(s.x.shape[1:]) != (3, 32, 32):
+            raise ValueError(
+                f"data_dir {root}: {n} images are {tuple(s.x.shape[1:])}, {title}'s are (3, 32,"
+                f" 32); download {title} there, or choose dataset folder for other images"
+            )
     return train, test, classes
 
 # %% ../nbs/07_data.ipynb #710bd6b0
@@ -401,7 +439,7 @@ def load_data(
     *,
     extra: bool = True,  # svhn: train on the 531,131 extra images too
     train_images: Optional[int] = None,  # use only so many training images, for trials
-    cache: bool = True,  # keep the decoded images of cifar10, cifar100, svhn and folder, and use those that are kept
+    cache: bool = True,  # keep decoded images (not digits, imagenet) and use those kept
 ) -> Data:  # on the CPU; `.to(device)` moves it. ImageNet: `images.ImageData`, which stays in its files
     "Load a data set; `ValueError` or `FileNotFoundError` names file and remedy if it is not sound."
     if name not in DATASETS: raise ValueError(f"dataset must be one of {', '.join(DATASETS)}; got {name!r}")

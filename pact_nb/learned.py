@@ -72,7 +72,9 @@ def grid_of(
     layer: object,  # with `w_bits` and `w_quant`
 ) -> str:  # e.g. "lsq, 2 bits"; "32 bits" where nothing is rounded
     "The grid that what a layer has learned belongs to."
-    return f"{layer.w_bits} bits" if layer.w_bits == FLOAT else f"{layer.w_quant}, {layer.w_bits} bits"
+    return (
+        f"{layer.w_bits} bits" if layer.w_bits == FLOAT else f"{layer.w_quant}, {layer.w_bits} bits"
+    )
 
 # %% ../nbs/03b_learned.ipynb #36786def
 def _innermost(w_q: Tensor) -> float: return (w_q.abs() == w_q.abs().min()).float().mean().item()
@@ -85,9 +87,13 @@ def clip_misfit(
     w_quant: str,  # "pact" or "lsq"
 ) -> str:  # "" where the clip may have been learned for this grid
     "What is wrong with a clip level of unknown origin, in words."
-    if k == 1 or alpha.is_meta or not 0 < alpha < math.inf: return ""  # one level; or not for this function to say
+    # one level; or not for this function to say
+    if k == 1 or alpha.is_meta or not 0 < alpha < math.inf: return ""
     w_q, own = (LEARNED[w_quant](w, a, k) for a in (alpha, start_clip(w, k, w_quant)))
     flat = _innermost(w_q) > 0.96 > _innermost(own)
     far = (w_q - w).square().mean() > 8 * (own - w).square().mean()
-    words = f"w_alpha is {alpha.item():.3g}, which looks learned for other bits than {w_quant}, {k} bits"
+    words = (
+        f"w_alpha is {alpha.item():.3g}, which looks learned for other bits than {w_quant}, {k}"
+        " bits"
+    )
     return f"{words}; start it anew: start_clip(weight, {k}, {w_quant!r})" if flat or far else ""

@@ -57,7 +57,8 @@ def check_grad(grad: str) -> str:
 def _slowed(a: Tensor, x: Tensor, k: int, grad: str) -> Tensor:
     "α, whose gradient is scaled for `lsq` so that SGD moves α as it would move n times LSQ's step."
     if grad != "lsq" or k == FLOAT: return a  # nothing is rounded, so there is no step to scale for
-    of_one = math.prod(x.shape[1:]) if x.dim() > 1 else x.numel()  # values of one image; no batch size
+    # values of one image; no batch size
+    of_one = math.prod(x.shape[1:]) if x.dim() > 1 else x.numel()
     c = n_steps(k) ** 1.5 / math.sqrt(max(1, of_one))
     return a.detach() + (a - a.detach()) * c
 
@@ -90,7 +91,8 @@ def clip(x: Tensor, alpha: Tensor | float) -> Tensor:
 # %% ../nbs/01_pact.ipynb #9b603bd7
 class PACT(GridState, nn.Module):
     "PACT activation with a learned clip level: `forward(x)` is `pact(x, self.alpha, self.bits, self.grad)`."
-    grid_state, refuses = ("alpha",), False  # the best α depends on the bits; another's is a start, and is said
+    # the best α depends on the bits; another's is a start, and is said
+    grid_state, refuses = ("alpha",), False
     warm = False  # True: clip only, for a stage before quantization; α learns, `k` stays
     def __init__(
         self,
@@ -132,6 +134,7 @@ def pact_signed(
     both = 0.5 * ((xf + ac - TINY).abs() - (xf - ac + TINY).abs())
     return straight_through(y, _with_rounding(both, ac, z, y, a0, grad)).to(x.dtype)
 
+# %% ../nbs/01_pact.ipynb #904bd678
 class SignedPACT(PACT):
     "Two-sided PACT: `forward(x)` is `pact_signed(x, self.alpha, self.bits, self.grad)`."
     def grid(self) -> str: return f"{self.k} bits, two-sided"

@@ -66,6 +66,7 @@ def from_main(value: Any) -> Any:
     dist.broadcast_object_list(box, 0)
     return box[0]
 
+# %% ../nbs/08b_parallel.ipynb #28f8a801
 def same_buffers(model: nn.Module) -> None:
     "Give every process rank 0's buffers (batch norm's running statistics)."
     if dist.is_initialized():

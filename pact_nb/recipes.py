@@ -32,7 +32,12 @@ MODELS = tuple(f"resnet{d}{form}" for form in ("", "_preact") for d in (20, 32, 
 class Recipe:
     "All numbers of one experiment. Frozen, flat, typed; invalid values raise `ValueError` or `TypeError` when made."
     recipe: str = _f("digits", "name of the recipe this one started from")
-    dataset: str = _f("digits", "digits (embedded), cifar10, cifar100 (its 100 fine classes), svhn, folder (class folders of small images) or imagenet", choices=DATASETS)
+    dataset: str = _f(
+        "digits",
+        "digits (embedded), cifar10, cifar100 (its 100 fine classes), svhn, folder (class folders"
+        " of small images) or imagenet",
+        choices=DATASETS,
+    )
     data_dir: Optional[str] = _f(None, "folder of the files; not for digits")
     image_size: Optional[int] = _f(None, "pixels of height and width, for datasets folder and imagenet (224 where not given)", lo=4)
     extra: bool = _f(True, "svhn: train on the 531,131 extra images too")
@@ -251,14 +256,20 @@ def idle_fields(r: Recipe) -> dict[str, str]:
 
 # %% ../nbs/08_recipes.ipynb #e1aa6827
 def _read_floats(params: dict[str, Any]) -> dict[str, Any]:
-    "`params` with numbers in place of words such as '1e-3' where a float is due; YAML 1.1 reads them as text."
+    "`params`, words such as '1e-3' as numbers where a float is due: YAML 1.1 reads them as text."
     kinds = field_types()
+
     def read(k: str, v: Any) -> Any:
-        if kinds.get(k) is not float or not isinstance(v, str): return v
-        try: return float(v)
-        except ValueError: return v
+        if kinds.get(k) is not float or not isinstance(v, str):
+            return v
+        try:
+            return float(v)
+        except ValueError:
+            return v
+
     return {k: read(k, v) for k, v in params.items()}
 
+# %% ../nbs/08_recipes.ipynb #f50a9503
 def from_params(
     params: dict[str, Any],  # names and values as the user gave them; None: as the recipe says
 ) -> Recipe:

@@ -249,10 +249,15 @@ def _grid(m: nn.Module) -> Optional[str]:
 def _other_grids(model: nn.Module, before: dict[str, nn.Module]) -> dict[str, str]:
     "Name → 'grid there, grid here' of each layer and activation on another grid than in `before`."
     pairs = {n: (_grid(before.get(n)), _grid(m)) for n, m in model.named_modules() if _grid(m)}
-    return {n: f"{there or 'float'} there, {here} here" for n, (there, here) in pairs.items() if there != here}
+    return {
+        n: f"{there or 'float'} there, {here} here"
+        for n, (there, here) in pairs.items()
+        if there != here
+    }
 
 ON_GRID = (".alpha", ".w_alpha", ".w_sign")  # learned on one grid; another starts its own
 
+# %% ../nbs/11_runs.ipynb #d5245c4d
 def start_from(
     model: nn.Module,  # as the recipe builds it; its weights are set in place
     r: Recipe,
@@ -263,7 +268,8 @@ def start_from(
     before = dict(build_model(source.recipe, 10, 3).named_modules())
     state, other = load_weights(source.path / "best.pt")["model"], _other_grids(model, before)
     if r.alpha_from != "init": state = {n: t for n, t in state.items() if not n.endswith(".alpha")}
-    anew = [n for n in state if n.rpartition(".")[0] in other and n.endswith((*ON_GRID, ".weight_scale"))]
+    owned = (*ON_GRID, ".weight_scale")
+    anew = [n for n in state if n.rpartition(".")[0] in other and n.endswith(owned)]
     state = {n: t for n, t in state.items() if n not in anew}
     scales = {n.removesuffix(".weight_scale"): state.pop(n) for n in list(state) if n.endswith("weight_scale")}
     _check_names(state, model.state_dict(), source)
@@ -272,30 +278,45 @@ def start_from(
         if isinstance(m, QuantWeight) and m.learns() and f"{n}.w_alpha" not in state: m.w_alpha.data.copy_(start_clip(m.weight, m.w_bits, m.w_quant))
     _scales_from(model, before, scales, {n.removesuffix(".weight_scale") for n in anew})
     if anew: say(_anew_in_words(anew, other, source))
-    return {n for n in alphas(model) if f"{n}.alpha" not in state} if r.alpha_from == "init" else set()
+    return {n for n in alphas(model) if r.alpha_from == "init" and f"{n}.alpha" not in state}
 
 # %% ../nbs/11_runs.ipynb #1b061c75
 def _check_names(state: dict, there: dict, source: "Run") -> None:
-    "`ValueError` unless `state` has the shapes and, but for what belongs to a grid, the names of `there`."
-    wrong = [f"{n} is {tuple(state[n].shape)} there and {tuple(there[n].shape)} here" for n in state.keys() & there.keys() if state[n].shape != there[n].shape]
+    "`ValueError` unless `state` has the shapes of `there`, and its names but for a grid's own."
+    wrong = [
+        f"{n} is {tuple(state[n].shape)} there and {tuple(there[n].shape)} here"
+        for n in state.keys() & there.keys()
+        if state[n].shape != there[n].shape
+    ]
     wrong += [f"{n} is missing" for n in there.keys() - state.keys() if not n.endswith(ON_GRID)]
     wrong += [f"{n} has no place" for n in state.keys() - there.keys() if not n.endswith(ON_GRID)]
-    if wrong: raise ValueError(f"init {source.path}: the networks differ: {'; '.join(sorted(wrong)[:3])}")
+    if wrong:
+        raise ValueError(f"init {source.path}: the networks differ: {'; '.join(sorted(wrong)[:3])}")
 
 def _anew_in_words(anew: list[str], other: dict[str, str], source: "Run") -> str:
     "What was learned on another grid, and how often: one line."
     kinds = dict.fromkeys(n.rpartition(".")[2] for n in anew)
     counts = [f"{k} of {sum(n.endswith('.' + k) for n in anew)}" for k in kinds]
     first = anew[0].rpartition(".")[0]
-    return f"init {source.path.name}: learned on another grid, so started anew: {', '.join(counts)} (first {first}: {other[first]})"
+    return (
+        f"init {source.path.name}: learned on another grid, so started anew: {', '.join(counts)}"
+        f" (first {first}: {other[first]})"
+    )
 
-def _scales_from(model: nn.Module, before: dict[str, nn.Module], scales: dict, anew: set[str]) -> None:
-    "Each layer's scale: its factor there, or that of its weights where they had none or another grid's (`anew`)."
-    layers = {n: m for n, m in model.named_modules() if isinstance(m, QuantWeight) and m.takes_scale()}
+# %% ../nbs/11_runs.ipynb #d61d46b4
+def _scales_from(
+    model: nn.Module, before: dict[str, nn.Module], scales: dict, anew: set[str]
+) -> None:
+    "Each layer's scale: its factor there; that of its weights where it had none, or is in `anew`."
+    layers = {
+        n: m for n, m in model.named_modules() if isinstance(m, QuantWeight) and m.takes_scale()
+    }
     fresh = {n for n in layers if not before[n].takes_scale() or n in anew}
-    if not fresh and not scales.keys() & layers.keys(): return
+    if not fresh and not scales.keys() & layers.keys():
+        return
     keep_scale(model)
-    for n in layers.keys() - fresh: layers[n].weight_scale.copy_(scales.get(n, torch.ones(())))
+    for n in layers.keys() - fresh:
+        layers[n].weight_scale.copy_(scales.get(n, torch.ones(())))
 
 # %% ../nbs/11_runs.ipynb #6d4db10f
 def environment(r: Recipe, device: torch.device, world: World) -> dict:
@@ -374,17 +395,22 @@ def _prepare(job: Job, data: Data) -> tuple[nn.Module, Optional[dict]]:
     _few_threads(model, job, data)
     anew = set() if r.init is None else start_from(model, r, Run(r.init), job.say)
     kept = set(alphas(model)) - anew if r.alpha_from == "init" else set()
-    if alphas(model).keys() - kept and r.alpha_from != "fixed": _calibrate(model.to(job.device), r, data, kept)
+    if alphas(model).keys() - kept and r.alpha_from != "fixed":
+        _calibrate(model.to(job.device), r, data, kept)
     return model.to(job.device), None
 
+# %% ../nbs/11_runs.ipynb #04c2f71c
 def _calibrate(model: nn.Module, r: Recipe, data: Data, kept: set[str]) -> None:
-    "α from one plain batch of training images: 512 small ones, or one batch of large ones; those of `kept` stay."
+    "α from one plain batch: 512 small images, or one batch of large ones; those of `kept` stay."
     learned = {n: a.detach().clone() for n, a in alphas(model).items() if n in kept}
-    if data.name == "imagenet": xb = next(iter(batches(data.train, replace(r, augment="none"), data, train=True)))[0]
-    else: xb = next(iter(Batches(data.train, 512, data.mean, data.std, shuffle=True, seed=r.seed)))[0]
+    if data.name == "imagenet":
+        xb = next(iter(batches(data.train, replace(r, augment="none"), data, train=True)))[0]
+    else:
+        xb = next(iter(Batches(data.train, 512, data.mean, data.std, shuffle=True, seed=r.seed)))[0]
     how = r.alpha_from if r.alpha_from in CALIBRATIONS else "mse"
     calibrate(model.train(), xb.to(next(model.parameters()).device), how)
-    for n, a in learned.items(): model.get_submodule(n).alpha.data.copy_(a)
+    for n, a in learned.items():
+        model.get_submodule(n).alpha.data.copy_(a)
 
 # %% ../nbs/11_runs.ipynb #d6a4f63b
 def _say_continued(job: Job, state: Optional[dict], trainer: Trainer) -> None:
@@ -476,12 +502,19 @@ def _teacher(job: Job, data: Data) -> nn.Module:
 
 @torch.no_grad()
 def _norms_of_all(model: nn.Module, n: int) -> None:
-    "Batch norm's statistics as means over the batches of all processes, `n` of them here: all validate one network."
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    "Batch norm's statistics as means over all processes' batches, `n` of them here."
+    norms = [
+        m
+        for m in model.modules()
+        if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats
+    ]
     total = all_sum(torch.tensor(float(n), device=next(model.parameters()).device))
-    for b in (b for m in norms for b in (m.running_mean, m.running_var)): b.copy_(all_sum(b * n) / total)
-    for m in norms: all_sum(m.num_batches_tracked)
+    for b in (b for m in norms for b in (m.running_mean, m.running_var)):
+        b.copy_(all_sum(b * n) / total)
+    for m in norms:
+        all_sum(m.num_batches_tracked)
 
+# %% ../nbs/11_runs.ipynb #ff78b3b4
 def _norms_anew(job: Job, model: nn.Module, train: Any, valid: Any, out: Fit) -> None:
     "Batch norm's statistics over `norm_batches` batches of an epoch that was not trained on; the saved network and its validation accuracy follow."
     few = itertools.islice(train.epoch(job.r.epochs), job.r.norm_batches)

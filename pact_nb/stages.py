@@ -51,12 +51,15 @@ def _norms(model: nn.Module) -> list[nn.Module]:
     kind = nn.modules.batchnorm._BatchNorm
     return [m for m in model.modules() if isinstance(m, kind) and m.track_running_stats]
 
+# %% ../nbs/05b_stages.ipynb #2b253f5e
 @torch.no_grad()
 def reestimate_norms(
     model: nn.Module,  # on the device of the batches; only batch norm's buffers change
     batches: Iterable[Tensor],  # inputs, as in training
 ) -> int:  # batches seen
-    "Running mean and variance of each batch norm as plain means over `batches`; all else runs in evaluation mode. `ValueError` for none. After an error everything is as before."
+    """Running mean and variance of each batch norm as plain means over `batches`.
+
+    All else runs in evaluation mode. `ValueError` for no batch. After an error everything is as before."""
     norms, n = _norms(model), 0
     before, kept = [(b, b.clone()) for m in norms for b in m.buffers()], [m.momentum for m in norms]
     try:

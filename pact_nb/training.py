@@ -22,7 +22,16 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from .checkpoints import Watch
 from .codes import code_forward, load_codes
-from .core import FLOAT, buffers_kept, evaluating, hooked, modes_kept, n_steps, seed_of, watched
+from pact_nb.core import (
+    FLOAT,
+    buffers_kept,
+    evaluating,
+    hooked,
+    modes_kept,
+    n_steps,
+    seed_of,
+    watched,
+)
 from .fused import fuse, load_fused
 from .layers import QuantWeight
 from .models import count_macs
@@ -37,6 +46,7 @@ def alphas(model: nn.Module) -> dict[str, nn.Parameter]:
     "Name of each PACT module → its learned α, in the order of the network."
     return {n: m.alpha for n, m in model.named_modules() if isinstance(m, PACT) and isinstance(m.alpha, nn.Parameter)}
 
+# %% ../nbs/09_training.ipynb #4914b471
 def param_groups(
     model: nn.Module,
     lr: float,
@@ -45,11 +55,13 @@ def param_groups(
     alpha_lr: float = 1.0,  # learning rate of α as a multiple of `lr`
 ) -> list[dict]:  # groups "weights", "no_decay", "alpha" for a torch optimizer
     "Each parameter in exactly one group; empty groups are left out."
-    clip = {id(p): p for p in alphas(model).values()}  # an α that two modules share stands here once
+    clip = {id(p): p for p in alphas(model).values()}  # an α that two modules share, once
     rest = [p for p in model.parameters() if id(p) not in clip]
-    groups = [dict(name="weights", params=[p for p in rest if p.dim() > 1], lr=lr, weight_decay=weight_decay),
-              dict(name="no_decay", params=[p for p in rest if p.dim() <= 1], lr=lr, weight_decay=0.0),
-              dict(name="alpha", params=list(clip.values()), lr=lr * alpha_lr, weight_decay=weight_decay if lambda_alpha is None else lambda_alpha)]
+    wide, narrow = [p for p in rest if p.dim() > 1], [p for p in rest if p.dim() <= 1]
+    lam = weight_decay if lambda_alpha is None else lambda_alpha
+    groups = [dict(name="weights", params=wide, lr=lr, weight_decay=weight_decay),
+              dict(name="no_decay", params=narrow, lr=lr, weight_decay=0.0),
+              dict(name="alpha", params=list(clip.values()), lr=lr * alpha_lr, weight_decay=lam)]
     return [g for g in groups if g["params"]]
 
 # %% ../nbs/09_training.ipynb #9cac847f
@@ -60,7 +72,7 @@ def make_optimizer(model: nn.Module, r: Recipe) -> torch.optim.Optimizer:
     return _zero_momenta(torch.optim.SGD(groups, momentum=r.momentum, fused=True))
 
 def _zero_momenta(opt: torch.optim.Optimizer) -> torch.optim.Optimizer:
-    "Momenta of 0 for all that have none: the first step is the same, and no parameter can join without."
+    "Momenta of 0 for all that have none: the first step is the same, and none joins without."
     for g in opt.param_groups if isinstance(opt, torch.optim.SGD) else ():
         for p in g["params"] if g["momentum"] else ():
             opt.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
@@ -109,7 +121,7 @@ def largest_inputs(
     model: nn.Module,  # a quantized network; left as it is
     x: Tensor,  # one batch, on the model's device
 ) -> dict[str, Tensor]:  # name of each PACT with a learned α → its largest input, float32 []
-    "What each α meets in training mode; two-sided ones by size. Modes, buffers and random state stay."
+    "What each α meets in training mode, two-sided ones by size. Modes, buffers, random state stay."
     found = {n: torch.zeros((), device=a.device) for n, a in alphas(model).items()}
     def look(name):
         def hook(act, args):
@@ -124,15 +136,24 @@ def largest_inputs(
 
 # %% ../nbs/09_training.ipynb #991941f9
 def alpha_words(act: PACT, largest: float) -> tuple[str, bool]:
-    "(what is wrong with α, in words, or \"\", and whether it is hopeless) after an epoch's `largest` input."
+    "What is wrong with α after an epoch's `largest` input, in words, and whether it is hopeless."
     a, k = act.alpha.item(), act.k
-    if a >= ALPHA_MOST: return f"is {a:.3g}", True
-    if k == FLOAT or largest <= 0: return "", False
+    if a >= ALPHA_MOST:
+        return f"is {a:.3g}", True
+    if k == FLOAT or largest <= 0:
+        return "", False
     bits = k - isinstance(act, SignedPACT)  # a two-sided grid has a zero from 2 bits on
     empty = bits > 0 and 2 * n_steps(bits) * largest < a
-    if not empty and a <= ALPHA_FAR * largest: return "", False
-    words = f"is {a:.3g}, {a / largest:.3g} times the largest input of the epoch's last batch ({largest:.3g})"
-    return words + (f": at {k} bits all of it rounds to 0" if empty else ""), a > ALPHA_LOST * largest
+    if not empty and a <= ALPHA_FAR * largest:
+        return "", False
+    words = (
+        f"is {a:.3g}, {a / largest:.3g} times the largest input of the epoch's last batch"
+        f" ({largest:.3g})"
+    )
+    return (
+        words + (f": at {k} bits all of it rounds to 0" if empty else ""),
+        a > ALPHA_LOST * largest,
+    )
 
 # %% ../nbs/09_training.ipynb #27876764
 def _interactive() -> bool:
@@ -228,7 +249,9 @@ def _shared(model: nn.Module, world: World, r: Recipe) -> nn.Module:
     if world.size == 1: return model
     device = next(model.parameters()).device
     if r.sync_bn: nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    idle = r.warmup_epochs > 0 and any(isinstance(m, QuantWeight) and m.learns() for m in model.modules())
+    idle = r.warmup_epochs > 0 and any(
+        isinstance(m, QuantWeight) and m.learns() for m in model.modules()
+    )
     devices = [device.index] if device.type == "cuda" else None
     # a learned weight clip has no part in the loss before the warm-up ends
     return DistributedDataParallel(model, device_ids=devices, find_unused_parameters=idle)
@@ -420,8 +443,9 @@ def _fetch(batches: Iterator, stop: Callable[[], bool]) -> Iterator:
             batch = None
         yield batch
 
+# %% ../nbs/09_training.ipynb #82599850
 def _end_epoch(self: Trainer, last: Optional[Tensor]) -> dict:
-    "Check, count, and the row of the epoch, whose last batch is `last` (None: paused just behind it)."
+    "Check, count, and the row of the epoch; `last` is its last batch, None if paused behind it."
     _settle(self); _check_finite(self); _check_reach(self, last)
     if self.skipped: self.say(f"epoch {self.done + 1}: {self.skipped} of {len(self.train)} steps overflowed float16 and were skipped")
     self.done, self.step = self.done + 1, 0
@@ -430,22 +454,30 @@ def _end_epoch(self: Trainer, last: Optional[Tensor]) -> dict:
     loss, right, seen = all_sum(torch.stack([self.loss, self.right, torch.tensor(float(self.seen), device=self.device)]).double()).tolist()
     return dict(epoch=self.done, warmup=self.done <= self.r.warmup_epochs, lr=self.lr, train_loss=loss / seen, train_top1=right / seen, images=int(seen))
 
+# %% ../nbs/09_training.ipynb #7d82ccb1
 def _check_finite(self: Trainer) -> None:
     bad = [n for n, p in self.model.named_parameters() if not p.isfinite().all()]
     if bad: raise NonFiniteError(f"not finite after epoch {self.done + 1}, step {len(self.train)}: {', '.join(bad[:4])}")
 
 # %% ../nbs/09_training.ipynb #4c28ec44
-def _check_reach(self: Trainer, last: Optional[Tensor]) -> None:
-    "Report each α far above what it reads, once; `AlphaLostError` where nothing will bring it back."
-    if not self.alphas: return
+_FAR = "start α from data (alpha_from mse), or raise lambda_alpha"
+_LOST = ("Nothing is left to train there: start α from data (alpha_from mse), or lower lr or "
+         "alpha_lr; metrics up to the epoch before and the last checkpoint are kept")
+
+def _last_inputs(self: Trainer, last: Optional[Tensor]) -> dict[str, float]:
+    "Largest input of each α in the epoch's last batch, over all processes."
     if last is None: last = next(self.train.epoch(self.done, len(self.train) - 1))[0]
     part = last.tensor_split(min(self.r.accumulate, max(1, len(last) // 2)))[0]
     with self.cast(): found = largest_inputs(self.model, _laid_out(self, part))
-    tops = all_max(torch.stack(list(found.values()))).tolist()  # all processes judge alike
-    for name, top in zip(found, tops):
+    return dict(zip(found, all_max(torch.stack(list(found.values()))).tolist()))
+
+def _check_reach(self: Trainer, last: Optional[Tensor]) -> None:
+    "Report each α far above what it reads, once; `AlphaLostError` where it will not come back."
+    at = f"epoch {self.done + 1}: α of"
+    for name, top in _last_inputs(self, last).items() if self.alphas else ():
         words, lost = alpha_words(self.model.get_submodule(name), top)
-        if lost: raise AlphaLostError(f"epoch {self.done + 1}: α of {name} {words}. Nothing is left to train there: start α from data (alpha_from mse), or lower lr or alpha_lr; metrics up to the epoch before and the last checkpoint are kept")
-        if words and name not in self.told: self.say(f"epoch {self.done + 1}: α of {name} {words}; start α from data (alpha_from mse), or raise lambda_alpha")
+        if lost: raise AlphaLostError(f"{at} {name} {words}. {_LOST}")
+        if words and name not in self.told: self.say(f"{at} {name} {words}; {_FAR}")
         if words: self.told.add(name)
 
 # %% ../nbs/09_training.ipynb #232f9c73
@@ -468,18 +500,19 @@ def set_state(self: Trainer, s: dict) -> None:
     for t, v in ((self.loss, mine[0]), (self.right, mine[1]), (self.pull, s["pull"]), (self.floored, s["floored"])): t.copy_(v)
     if self.whole is not None: tensor_rates(self)
 
-def _as_parameters(opt: torch.optim.Optimizer) -> None:
-    "Lay momenta out in memory as their parameters, not as they were saved: fused steps go by memory."
-    for p, held in opt.state.items():
-        for k, v in held.items():
-            if isinstance(v, Tensor) and v.shape == p.shape and v.stride() != p.stride():
-                held[k] = torch.empty_like(p, dtype=v.dtype).copy_(v)
-
 def _plain(x: Any) -> Any:
     "Learning rates that are tensors, wherever they are in an optimizer's or a schedule's state, as numbers."
     if isinstance(x, dict): return {k: v if k == "state" else _plain(v) for k, v in x.items()}
     if isinstance(x, (list, tuple)): return type(x)(_plain(v) for v in x)
     return x.item() if isinstance(x, Tensor) and x.dim() == 0 else x
+
+# %% ../nbs/09_training.ipynb #f5078825
+def _as_parameters(opt: torch.optim.Optimizer) -> None:
+    "Lay momenta out in memory as their parameters, not as saved: fused steps go by memory."
+    for p, held in opt.state.items():
+        for k, v in held.items():
+            if isinstance(v, Tensor) and v.shape == p.shape and v.stride() != p.stride():
+                held[k] = torch.empty_like(p, dtype=v.dtype).copy_(v)
 
 # %% ../nbs/09_training.ipynb #cd4deae8
 def validate(
