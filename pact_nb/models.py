@@ -8,7 +8,7 @@ __all__ = ['PadShortcut', 'BasicBlock', 'Bottleneck', 'PreactBlock', 'PreactBott
            'count_macs']
 
 # %% ../nbs/06_models.ipynb #0d2e8894
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Callable, NamedTuple, Optional
 import torch
@@ -344,13 +344,15 @@ def _note(self: _Products, op: str, args: tuple, out: Any) -> None:
 @contextmanager
 def _in_the_open(model: nn.Module):
     "Attention and LSTM inside by single operations, not by kernels that hide their products."
-    fast, lstm = torch.backends.mha.get_fastpath_enabled(), any(
-        isinstance(m, nn.LSTM) for m in model.modules()
-    )
+    attention, onednn = torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled
+    lstm = any(isinstance(m, nn.LSTM) for m in model.modules())
     try:
         torch.backends.mha.set_fastpath_enabled(False)
-        with torch.backends.mkldnn.flags(enabled=False) if lstm else nullcontext(): yield
-    finally: torch.backends.mha.set_fastpath_enabled(fast)
+        if lstm: torch.backends.mkldnn.enabled = False
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(attention)
+        if lstm: torch.backends.mkldnn.enabled = onednn
 
 # %% ../nbs/06_models.ipynb #0035c886
 def _layer_hooks(model: nn.Module, products: _Products) -> tuple[list, list]:
