@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from .core import evaluating, hooked, modes_kept
+from .core import FLOAT, evaluating, hooked, modes_kept
 from .layers import CALIBRATIONS, QuantWeight, calibrate, quantize
 from .stages import keep_scale, reestimate_norms
 from .training import ALPHA_FLOOR, alphas
@@ -236,6 +236,23 @@ def mend(model: nn.Module, twin: nn.Module, x: Tensor, repair: str) -> nn.Module
     if "bias" in repair: correct_bias(model, twin, x)
     return model
 
+# %% ../nbs/10b_calibration.ipynb #15c0fec8
+def _check_float(twin: nn.Module, x: Tensor) -> None:
+    "`ValueError` unless weights were trained in float; `TypeError` unless `x` is one tensor."
+    one = "x must be one tensor, a batch of the network's one input"
+    if not isinstance(x, Tensor):
+        raise TypeError(
+            f"{one}; got {type(x).__name__}. Of several inputs, make all but one part of a module"
+            " around it"
+        )
+    bits = {n: m.w_bits for n, m in twin.named_modules() if isinstance(m, QuantWeight)}
+    for n, k in bits.items():
+        if k != FLOAT:
+            raise ValueError(
+                f"post_training needs weights trained in float; {n} has {k} bits. To go on from low"
+                " bits, train: run with init"
+            )
+
 # %% ../nbs/10b_calibration.ipynb #e386be31
 def post_training(
     twin: nn.Module,  # a network trained in float; not changed
@@ -248,7 +265,10 @@ def post_training(
     q: float = 99.9,  # of method percentile
     **how,  # more for `quantize`, e.g. w_quant, first_bits, bits_by, alpha_grad
 ) -> nn.Module:  # a low-bit network in evaluation mode
-    "Quantize without training: weights as they are, their scale kept, α from data, means or statistics mended."
+    """Quantize without training: weights as they are, their scale kept, α from data, means mended.
+
+    `ValueError` for a network trained with rounded weights, `TypeError` if `x` is no tensor."""
+    _check_float(twin, x)
     low = quantize(twin, w_bits, a_bits, **how).eval()
     keep_scale(low)
     set_alphas(low, x, y, method, q)

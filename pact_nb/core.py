@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['FLOAT', 'check_bits', 'parse_bits_by', 'n_steps', 'unsigned_grid', 'signed_grid', 'encode', 'decode',
            'straight_through', 'round_ste', 'levels_used', 'modes_kept', 'evaluating', 'buffers_kept', 'hooked',
-           'watched', 'seed_of', 'short_hash', 'in_words']
+           'watched', 'GridState', 'seed_of', 'short_hash', 'in_words']
 
 # %% ../nbs/00_core.ipynb #2bd94518
 import hashlib
 import os
+import warnings
 from contextlib import contextmanager
 from typing import Callable, Iterable
 import torch
@@ -127,11 +128,14 @@ def buffers_kept(model: nn.Module):
 def hooked(
     hooks: Iterable[tuple[nn.Module, Callable]],  # module, and what is called with (module, inputs, output)
     before: bool = False,  # called before the module runs, with (module, inputs)
+    kwargs: bool = False,  # with (module, inputs, inputs by name[, output])
 ):
     "Forward hooks inside; removed afterwards, also those set before one that fails."
     handles = []
     try:
-        for m, hook in hooks: handles.append(m.register_forward_pre_hook(hook) if before else m.register_forward_hook(hook))
+        for m, hook in hooks:
+            add = m.register_forward_pre_hook if before else m.register_forward_hook
+            handles.append(add(hook, with_kwargs=kwargs))
         yield
     finally:
         for h in handles: h.remove()
@@ -140,6 +144,33 @@ def hooked(
 def watched() -> bool:
     "Whether a person has this notebook open, in Jupyter or by Voila."
     return bool(os.environ.get("JPY_SESSION_NAME")) or os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
+
+# %% ../nbs/00_core.ipynb #5cf71310
+_ANEW = "Leave it out and start it anew, or quantize to the same bits"
+_FROM_DATA = "Set it from data: calibrate(model, x)"
+
+class GridState:
+    "Mixin before `nn.Module`: state learned on one grid is not loaded into another."
+    grid_state: tuple[str, ...] = ()  # names of parameters and buffers that belong to the grid
+    refuses = True  # False: another grid's state is loaded, with a warning
+    def grid(self) -> str: raise NotImplementedError("a class with grid_state says its grid")
+    def misfit(self) -> str: return ""  # what is wrong with state whose grid nobody knows, in words
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.grid_state and hasattr(destination, "_metadata"):
+            destination._metadata.setdefault(prefix[:-1], {})["grid"] = self.grid()
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, *lists):
+        held = [n for n in self.grid_state if prefix + n in state_dict]
+        there, here = local_metadata.get("grid") if held else None, self.grid() if held else None
+        other = there not in (None, here)
+        name = prefix + "".join(held[:1])
+        words = f"{name} was learned on another grid: {there} there, {here} here"
+        if other and self.refuses: return lists[2].append(f"{words}. {_ANEW}")
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, *lists)
+        if other: warnings.warn(f"{words}. {_FROM_DATA}", stacklevel=4)
+        elif held and there is None and (no := self.misfit()): warnings.warn(prefix + no)
 
 # %% ../nbs/00_core.ipynb #8e8c1e1c
 def seed_of(*numbers: int) -> int:

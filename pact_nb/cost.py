@@ -12,19 +12,48 @@ from typing import Optional
 import torch
 from torch import Tensor, nn
 from .core import FLOAT
+from .fused import FusedWeight, NormPACT
 from .models import create_model, input_size, macs_by_layer
+
+# %% ../nbs/13_cost.ipynb #a5810bcb
+def _countable(model: nn.Module, x: Tensor | tuple) -> list[dict]:
+    "`macs_by_layer`; `ValueError` for a fused view and for products that cannot be seen."
+    if any(isinstance(m, (FusedWeight, NormPACT)) for m in model.modules()):
+        raise ValueError(
+            "cost: this is a fused view, whose layers are not called; give the network it was made"
+            " from"
+        )
+    rows = macs_by_layer(model, x)
+    if hidden := [r["layer"] for r in rows if r.get("hidden")]:
+        raise ValueError(
+            f"cost: the network multiplies weights inside {', '.join(hidden)}, where they cannot be"
+            " counted; give its other parts one by one"
+        )
+    return rows
 
 # %% ../nbs/13_cost.ipynb #d1af9466
 def cost(
     model: nn.Module,  # float or quantized; on the meta device nothing is computed
-    x: Tensor,  # input [N, …], for the shapes
-) -> list[dict]:  # layer, macs, weights, w_bits, a_bits, bitops, weight_bytes, input_bytes; for one image
-    "What each convolution and linear layer costs; 32 bits where float."
-    def row(layer, macs, inputs):
-        m = model.get_submodule(layer)
-        n, w, a = m.weight.numel(), getattr(m, "w_bits", FLOAT), getattr(m, "a_bits", FLOAT)
-        return dict(layer=layer, macs=macs, weights=n, w_bits=w, a_bits=a, bitops=macs * w * a, weight_bytes=n * w / 8, input_bytes=inputs * a / 8)
-    return [row(**r) for r in macs_by_layer(model, x)]
+    x: Tensor | tuple,  # input [N, …], or a tuple of all inputs, for the shapes
+) -> list[dict]:  # layer, macs, weights, w_bits, a_bits, bitops, weight_bytes, input_bytes
+    "What each convolution and linear layer costs, 32 bits where float; errors of `_countable`."
+
+    def row(layer, macs, inputs, weights=None):
+        m = model.get_submodule(layer) if weights is None else None  # else no layer, and float
+        w, a = (getattr(m, bits, FLOAT) for bits in ("w_bits", "a_bits"))
+        n = m.weight.numel() if weights is None else weights
+        return dict(
+            layer=layer,
+            macs=macs,
+            weights=n,
+            w_bits=w,
+            a_bits=a,
+            bitops=macs * w * a,
+            weight_bytes=n * w / 8,
+            input_bytes=inputs * a / 8,
+        )
+
+    return [row(**r) for r in _countable(model, x)]
 
 # %% ../nbs/13_cost.ipynb #a7505daa
 @dataclass(frozen=True)

@@ -534,7 +534,14 @@ def _norm(n: fx.Node, mods: dict) -> bool:
     "A batch norm that only the next node reads, of a kind the operator knows."
     if not isinstance(n, fx.Node) or n.op != "call_module" or len(n.users) != 1: return False
     m = mods.get(n.target)
-    return type(m) in (nn.BatchNorm1d, nn.BatchNorm2d) and m.affine and m.track_running_stats and m.momentum is not None
+    # then it is a BatchNorm
+    alone = type(m) is nn.SyncBatchNorm and not torch.distributed.is_initialized()
+    return (
+        (alone or type(m) in (nn.BatchNorm1d, nn.BatchNorm2d))
+        and m.affine
+        and m.track_running_stats
+        and m.momentum is not None
+    )
 
 def _above(act: fx.Node, mods: dict) -> Optional[tuple[fx.Node, Optional[fx.Node], list]]:
     "(batch norm, shortcut or None, nodes that fall away) above a PACT; None where the stretch is another."
@@ -545,6 +552,7 @@ def _above(act: fx.Node, mods: dict) -> Optional[tuple[fx.Node, Optional[fx.Node
     other = next((n for n in src.args if n is not norm), None)
     return (norm, other, [src, norm]) if norm is not None and isinstance(other, fx.Node) else None
 
+# %% ../nbs/05c_fused.ipynb #fbc5cb41
 def unhooked(m: nn.Module) -> bool:
     "No hook hangs on it that would no longer be called."
     return not (m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks)

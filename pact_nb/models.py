@@ -8,10 +8,15 @@ __all__ = ['PadShortcut', 'BasicBlock', 'Bottleneck', 'PreactBlock', 'PreactBott
            'count_macs']
 
 # %% ../nbs/06_models.ipynb #0d2e8894
+from contextlib import contextmanager
 from functools import partial
-from typing import Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
 from .core import evaluating, hooked
 
 # %% ../nbs/06_models.ipynb #fa81921c
@@ -292,20 +297,93 @@ def create_model(
     return s.build(num_classes=num_classes or s.classes, in_channels=in_channels, width=width or s.width, **choice)
 
 # %% ../nbs/06_models.ipynb #05e83e08
+_PRODUCTS = dict(convolution=(0, 1), _convolution=(0, 1), mm=(0, 1), bmm=(0, 1), mv=(0, 1),
+                 # operation → places of its two factors
+                 addmm=(1, 2), baddbmm=(1, 2), addmv=(1, 2))
+_HIDDEN = ("mkldnn_rnn_layer", "_cudnn_rnn", "_transformer_encoder_layer_fwd",
+           # products that cannot be counted from outside
+           "_native_multi_head_attention", "_trilinear")
+
+# %% ../nbs/06_models.ipynb #af26e054
+class _Products(TorchDispatchMode):
+    "Rows for products with a weight outside of the layers that have a row already."
+    def __init__(self, model: nn.Module, inputs: tuple, rows: dict):
+        super().__init__()
+        self.rows, self.inside, self.fed = rows, 0, WeakTensorKeyDictionary()
+        self.names = {
+            t.untyped_storage()._cdata: n
+            for n, t in (*model.named_buffers(), *model.named_parameters())
+        }
+        for t in inputs: self.fed[t] = True  # what depends on the input
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if any(isinstance(t, Tensor) and t in self.fed for t in tree_leaves((args, kwargs))):
+            for t in tree_leaves(out):
+                if isinstance(t, Tensor): self.fed[t] = True
+            if not self.inside: _note(self, func.overloadpacket.__name__, args, out)
+        return out
+
+# %% ../nbs/06_models.ipynb #367bba27
+def _note(self: _Products, op: str, args: tuple, out: Any) -> None:
+    "Put one product into its row; nothing for another operation."
+    if op in _HIDDEN: self.rows[op] = dict(layer=op, macs=0, inputs=0, weights=0, hidden=True)
+    if op not in _PRODUCTS: return
+    a, b = (args[i] for i in _PRODUCTS[op])
+    if (a in self.fed) == (b in self.fed): return
+    x, w = (a, b) if a in self.fed else (b, a)
+    transposed = "conv" in op and args[6]
+    if "conv" in op: places = (x if transposed else out).numel() * b[0].numel()
+    else: places = a.numel() * (b.shape[-1] if b.dim() > 1 else 1)
+    nameless = f"{op} {1 + sum(r.startswith(op) for r in self.rows)}"
+    name = self.names.get(w.untyped_storage()._cdata, nameless)
+    row = self.rows.setdefault(name, dict(layer=name, macs=0, inputs=0, weights=w.numel()))
+    row["macs"] += places; row["inputs"] += x.numel()  # of the whole batch
+
+# %% ../nbs/06_models.ipynb #9e2bbf8f
+@contextmanager
+def _in_the_open(model: nn.Module):
+    "Attention and LSTM inside by single operations, not by kernels that hide their products."
+    attention, onednn = torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled
+    lstm = any(isinstance(m, nn.LSTM) for m in model.modules())
+    try:
+        torch.backends.mha.set_fastpath_enabled(False)
+        if lstm: torch.backends.mkldnn.enabled = False
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(attention)
+        if lstm: torch.backends.mkldnn.enabled = onednn
+
+# %% ../nbs/06_models.ipynb #0035c886
+def _layer_hooks(model: nn.Module, products: _Products) -> tuple[list, list]:
+    "Hooks before and after each convolution and linear layer, which write its row."
+    def enter(m, args): products.inside += 1
+    def look(name):
+        def hook(m, args, kwargs, out):
+            products.inside -= 1
+            read = args[0] if args else kwargs["input"]
+            spread = read if isinstance(m, nn.modules.conv._ConvTransposeNd) else out
+            row = products.rows.setdefault(name, dict(layer=name, macs=0, inputs=0))
+            row["macs"] += spread[0].numel() * m.weight[0].numel(); row["inputs"] += read[0].numel()
+        return hook
+    kinds = (nn.modules.conv._ConvNd, nn.Linear)
+    layers = [(m, name) for name, m in model.named_modules() if isinstance(m, kinds)]
+    return [(m, enter) for m, _ in layers], [(m, look(n)) for m, n in layers]
+
+# %% ../nbs/06_models.ipynb #a1200610
 def macs_by_layer(
     model: nn.Module,  # on the meta device nothing is computed
-    x: Tensor,  # input [N, …]; only its shape matters
-) -> list[dict]:  # layer, macs, inputs (values that it reads), in the order of the first use; for one sample
-    "Multiply-accumulates of each convolution and linear layer; one that is used twice counts twice, in one row."
-    rows = {}
-    def look(name):
-        def hook(m, args, out):
-            spread = args[0] if isinstance(m, nn.modules.conv._ConvTransposeNd) else out
-            row = rows.setdefault(name, dict(layer=name, macs=0, inputs=0))
-            row["macs"] += spread[0].numel() * m.weight[0].numel(); row["inputs"] += args[0][0].numel()
-        return hook
-    layers = [(m, look(name)) for name, m in model.named_modules() if isinstance(m, (nn.modules.conv._ConvNd, nn.Linear))]
-    with hooked(layers), evaluating(model): model(x)
+    x: Tensor | tuple,  # input [N, …], or a tuple of all inputs; only shapes matter
+) -> list[dict]:  # layer, macs, inputs (values that it reads), by first use; for one sample
+    """Multiply-accumulates of each convolution and linear layer; one used twice has one row.
+
+    Products outside of layers have `weights` too, and `hidden` if they cannot be counted."""
+    rows, xs = {}, x if isinstance(x, tuple) else (x,)
+    before, after = _layer_hooks(model, products := _Products(model, xs, rows))
+    with hooked(before, before=True), hooked(after, kwargs=True):
+        with evaluating(model), _in_the_open(model), products: model(*xs)
+    for r in rows.values():
+        if "weights" in r: r["macs"] //= len(xs[0]); r["inputs"] //= len(xs[0])
     return list(rows.values())
 
 # %% ../nbs/06_models.ipynb #fad6e1ef

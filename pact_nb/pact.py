@@ -10,7 +10,7 @@ __all__ = ['TINY', 'ALPHA_GRADS', 'AlphaError', 'check_alpha', 'check_grad', 'pa
 import math
 import torch
 from torch import Tensor, nn
-from .core import FLOAT, check_bits, n_steps, straight_through
+from .core import FLOAT, GridState, check_bits, n_steps, straight_through
 
 # %% ../nbs/01_pact.ipynb #e51b6e91
 TINY = 1e-30  # puts ties of Eq. 1 on the paper's side; float32 and bfloat16 hold it, float16 does not
@@ -56,8 +56,10 @@ def check_grad(grad: str) -> str:
 
 def _slowed(a: Tensor, x: Tensor, k: int, grad: str) -> Tensor:
     "α, whose gradient is scaled for `lsq` so that SGD moves α as it would move n times LSQ's step."
-    if grad != "lsq" or k == FLOAT: return a
-    c = n_steps(k) ** 1.5 / math.sqrt(x.numel() / (len(x) if x.dim() > 1 else 1))
+    if grad != "lsq" or k == FLOAT: return a  # nothing is rounded, so there is no step to scale for
+    # values of one image; no batch size
+    of_one = math.prod(x.shape[1:]) if x.dim() > 1 else x.numel()
+    c = n_steps(k) ** 1.5 / math.sqrt(max(1, of_one))
     return a.detach() + (a - a.detach()) * c
 
 def _with_rounding(y: Tensor, ac: Tensor, z: Tensor, y_q: Tensor, a0: Tensor, grad: str) -> Tensor:
@@ -87,8 +89,10 @@ def clip(x: Tensor, alpha: Tensor | float) -> Tensor:
     return pact(x, alpha, FLOAT)
 
 # %% ../nbs/01_pact.ipynb #9b603bd7
-class PACT(nn.Module):
+class PACT(GridState, nn.Module):
     "PACT activation with a learned clip level: `forward(x)` is `pact(x, self.alpha, self.bits, self.grad)`."
+    # the best α depends on the bits; another's is a start, and is said
+    grid_state, refuses = ("alpha",), False
     warm = False  # True: clip only, for a stage before quantization; α learns, `k` stays
     def __init__(
         self,
@@ -104,6 +108,7 @@ class PACT(nn.Module):
     @property
     def bits(self) -> int: return FLOAT if self.warm else self.k
     def forward(self, x: Tensor) -> Tensor: return pact(x, self.alpha, self.bits, self.grad)
+    def grid(self) -> str: return f"{self.k} bits"
     def extra_repr(self) -> str: return f"k={self.k}, alpha={self.alpha.item():.4g}" + ("" if self.grad == "paper" else f", grad={self.grad}")
 
 # %% ../nbs/01_pact.ipynb #06f79afb
@@ -122,18 +127,23 @@ def pact_signed(
     "Two-sided PACT: clip to [−α, α], round to a symmetric grid; straight-through gradient."
     check_bits(k), check_grad(grad)
     xf, a = _working(x, alpha)
-    a0, ac = _checked(a), _per_channel(_slowed(a, x, max(k - 1, 1), grad), xf)
+    a0, steps = _checked(a), k if k in (1, FLOAT) else k - 1  # one bit is the sign's
+    ac = _per_channel(_slowed(a, x, steps, grad), xf)
     y = z = torch.maximum(torch.minimum(xf.detach(), a0), -a0)
     if k != FLOAT: y = _signed_codes(z, a0, k)
-    return straight_through(y, _with_rounding(0.5 * ((xf + ac - TINY).abs() - (xf - ac + TINY).abs()), ac, z, y, a0, grad)).to(x.dtype)
+    both = 0.5 * ((xf + ac - TINY).abs() - (xf - ac + TINY).abs())
+    return straight_through(y, _with_rounding(both, ac, z, y, a0, grad)).to(x.dtype)
 
+# %% ../nbs/01_pact.ipynb #904bd678
 class SignedPACT(PACT):
     "Two-sided PACT: `forward(x)` is `pact_signed(x, self.alpha, self.bits, self.grad)`."
+    def grid(self) -> str: return f"{self.k} bits, two-sided"
     def forward(self, x: Tensor) -> Tensor: return pact_signed(x, self.alpha, self.bits, self.grad)
 
 # %% ../nbs/01_pact.ipynb #3619c0df
 class FixedClip(PACT):
     "DoReFa's activation (Zhou et al., 2016): clip to [0, 1], round to 2^k levels; α is a buffer, never trained."
+    grid_state = ()  # the same at all bits
     def __init__(
         self,
         k: int = 4,  # bits, 1-8; 32: clip only

@@ -23,7 +23,7 @@ def _f(default: Any, doc: str, lo=None, hi=None, above=None, choices: tuple = ()
 
 # %% ../nbs/08_recipes.ipynb #1975544d
 NOT_KEPT = ("run_dir", "resume", "max_minutes")  # where a run is and how long it may take is no part of what it is
-DATASETS = ("digits", "cifar10", "svhn", "folder", "imagenet")
+DATASETS = ("digits", "cifar10", "cifar100", "svhn", "folder", "imagenet")
 MODELS = tuple(f"resnet{d}{form}" for form in ("", "_preact") for d in (20, 32, 44, 56, 110)) + (
     "svhn_convnet", "alexnet_bn", "resnet18_preact", "resnet50_preact", "resnet18", "resnet50", "resnet18_cifar")
 
@@ -32,7 +32,12 @@ MODELS = tuple(f"resnet{d}{form}" for form in ("", "_preact") for d in (20, 32, 
 class Recipe:
     "All numbers of one experiment. Frozen, flat, typed; invalid values raise `ValueError` or `TypeError` when made."
     recipe: str = _f("digits", "name of the recipe this one started from")
-    dataset: str = _f("digits", "digits (embedded), cifar10, svhn, folder (class folders of small images) or imagenet", choices=DATASETS)
+    dataset: str = _f(
+        "digits",
+        "digits (embedded), cifar10, cifar100 (its 100 fine classes), svhn, folder (class folders"
+        " of small images) or imagenet",
+        choices=DATASETS,
+    )
     data_dir: Optional[str] = _f(None, "folder of the files; not for digits")
     image_size: Optional[int] = _f(None, "pixels of height and width, for datasets folder and imagenet (224 where not given)", lo=4)
     extra: bool = _f(True, "svhn: train on the 531,131 extra images too")
@@ -257,6 +262,21 @@ def idle_fields(r: Recipe) -> dict[str, str]:
     return out
 
 # %% ../nbs/08_recipes.ipynb #e1aa6827
+def _read_floats(params: dict[str, Any]) -> dict[str, Any]:
+    "`params`, words such as '1e-3' as numbers where a float is due: YAML 1.1 reads them as text."
+    kinds = field_types()
+
+    def read(k: str, v: Any) -> Any:
+        if kinds.get(k) is not float or not isinstance(v, str):
+            return v
+        try:
+            return float(v)
+        except ValueError:
+            return v
+
+    return {k: read(k, v) for k, v in params.items()}
+
+# %% ../nbs/08_recipes.ipynb #f50a9503
 def from_params(
     params: dict[str, Any],  # names and values as the user gave them; None: as the recipe says
 ) -> Recipe:
@@ -266,7 +286,7 @@ def from_params(
         if p not in names: raise ValueError(f"unknown parameter {p!r}{did_you_mean(p, names)} (known: {', '.join(names)})")
     name = "digits" if params.get("recipe") is None else params["recipe"]
     if not isinstance(name, str) or name not in RECIPES: raise ValueError(f"recipe must be one of {', '.join(RECIPES)}; got {name!r}{did_you_mean(name, RECIPES)}")
-    r = replace(RECIPES[name], **{k: v for k, v in params.items() if v is not None})
+    r = replace(RECIPES[name], **_read_floats({k: v for k, v in params.items() if v is not None}))
     if "model" in params and params["model"] not in (None, RECIPES[name].model) and params.get("width") is None: r = replace(r, width=None)
     for k, needs in idle_fields(r).items():
         if getattr(r, k) != getattr(RECIPES[name], k): raise ValueError(f"{k} has no effect here: it needs {needs}; got {getattr(r, k)!r}")
@@ -284,10 +304,7 @@ def from_yaml(path: str | Path) -> Recipe:
     try: params = yaml.safe_load(Path(path).read_text(encoding="utf8"))
     except yaml.YAMLError as e: raise ValueError(f"{path}: not YAML ({e})") from e
     if not isinstance(params, dict): raise ValueError(f"{path}: must hold 'name: value' lines; got {type(params).__name__}")
-    floats = {n for n, kind in field_types().items() if kind is float}
-    for k in floats & params.keys():  # YAML 1.1 reads 1e-3 as text
-        try: params[k] = float(params[k]) if isinstance(params[k], str) else params[k]
-        except ValueError: pass
+    params = _read_floats(params)
     names = {f.name for f in fields(Recipe)}
     whole = names >= params.keys() >= names - set(NOT_KEPT)
     try: return Recipe(**params) if whole else from_params(params)

@@ -46,18 +46,31 @@ def keep_scale(
     return found
 
 # %% ../nbs/05b_stages.ipynb #2faf3b0a
+def _norms(model: nn.Module) -> list[nn.Module]:
+    "Every batch norm with statistics; SyncBatchNorm is one."
+    kind = nn.modules.batchnorm._BatchNorm
+    return [m for m in model.modules() if isinstance(m, kind) and m.track_running_stats]
+
+# %% ../nbs/05b_stages.ipynb #2b253f5e
 @torch.no_grad()
 def reestimate_norms(
     model: nn.Module,  # on the device of the batches; only batch norm's buffers change
     batches: Iterable[Tensor],  # inputs, as in training
 ) -> int:  # batches seen
-    "Running mean and variance of each batch norm as plain means over `batches`; everything else runs in evaluation mode. `ValueError` for none."
-    norms, n = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats], 0
-    kept = [m.momentum for m in norms]
-    with modes_kept(model):
-        model.eval()
-        for m in norms: m.train(); m.momentum = None; m.reset_running_stats()
-        for xb in batches: model(xb); n += 1
-    for m, momentum in zip(norms, kept): m.momentum = momentum
-    if not n: raise ValueError("batch norm's statistics need at least one batch")
+    """Running mean and variance of each batch norm as plain means over `batches`.
+
+    All else runs in evaluation mode. `ValueError` for no batch. After an error everything is as before."""
+    norms, n = _norms(model), 0
+    before, kept = [(b, b.clone()) for m in norms for b in m.buffers()], [m.momentum for m in norms]
+    try:
+        with modes_kept(model):
+            model.eval()
+            for m in norms: m.train(); m.momentum = None; m.reset_running_stats()
+            for xb in batches: model(xb); n += 1
+        if not n: raise ValueError("batch norm's statistics need at least one batch")
+    except BaseException:  # an interrupt too
+        for b, old in before: b.copy_(old)
+        raise
+    finally:
+        for m, momentum in zip(norms, kept): m.momentum = momentum
     return n

@@ -25,7 +25,7 @@ def _binary(w: Tensor) -> Tensor:
 def _squashed(wf: Tensor, through_max: bool = True) -> Tensor:
     "u = t / max|t| with t = tanh(w): DoReFa without the rounding, in [−1, 1]."
     t = torch.tanh(wf)
-    m = t.abs().amax() if through_max else t.detach().abs().amax()
+    m = t.abs().max() if through_max else t.detach().abs().max()  # amax() has no ONNX form
     return t / (m + (m == 0))
 
 def dorefa(
@@ -60,7 +60,7 @@ def sawb_alpha(
     c1, c2 = coef or SAWB.get(k) or SAWB_OURS[k]
     wf = _working(w)
     alpha = c1 * wf.square().mean().sqrt() - c2 * wf.abs().mean()
-    return torch.where(alpha <= 0, wf.abs().amax(), alpha)
+    return torch.where(alpha <= 0, wf.abs().max(), alpha)
 
 # %% ../nbs/03_weights.ipynb #96da801f
 def sawb(

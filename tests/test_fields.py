@@ -73,6 +73,21 @@ def test_dataset_data_dir_image_size(plain, tmp_path):
     assert len({x["weights"] for x in (plain, first, second, larger)}) == 4
 
 
+def test_cifar100(tmp_path):
+    "Recipe cifar10_resnet20 on the fine classes of a small CIFAR-100, as Hugging Face stores it."
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from torchvision.io import encode_png
+    for part in ("train", "test"):
+        x = torch.randint(0, 256, (200, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+        rows = [{"bytes": encode_png(i.to(torch.uint8)).numpy().tobytes(), "path": None} for i in x]
+        labels = {"fine_label": [i % 100 for i in range(200)], "coarse_label": [i % 20 for i in range(200)]}
+        pq.write_table(pa.table({"img": rows, **labels}), tmp_path / f"{part}-00000-of-00001.parquet")
+    how = dict(recipe="cifar10_resnet20", dataset="cifar100", data_dir=str(tmp_path), batch_size=64)
+    done = outcome(tmp_path, "run", **how)["summary"]
+    assert done["status"] == "finished" and done["test_n"] == 200 and 0 <= done["test_top5"] < 0.5
+
+
 def test_workers(tmp_path):
     from pact_nb.runs import batches, load_recipe_data
     r = from_params(dict(recipe="imagenet_resnet18", data_dir=folders(tmp_path / "i", 0, 40), image_size=32, workers=1, valid_fraction=0.25))

@@ -54,9 +54,11 @@ def test_two_bits_after_clean(tmp_path):
 
 
 def test_float_twin(tmp_path):
-    code, out, _ = papermill(tmp_path, "-p", "a_bits", "32", "-p", "w_bits", "32", "-p", "activation", "relu", "-p", "epochs", "1", "-p", "run_dir", str(tmp_path / "run"))
+    words = ("-p", "a_bits", "32", "-p", "w_bits", "32", "-p", "activation", "relu", "-p", "epochs", "1")
+    yaml = ("-y", "lr: 5e-2")  # text for YAML 1.1, and a number for us
+    code, out, _ = papermill(tmp_path, *words, *yaml, "-p", "run_dir", str(tmp_path / "run"))
     assert code == 0, out
-    assert summary(tmp_path / "run")["alphas"] == {}
+    assert summary(tmp_path / "run")["alphas"] == {} and summary(tmp_path / "run")["recipe"]["lr"] == 0.05
     assert "a float network has no α" in text_of(tmp_path / "out.ipynb")
 
 

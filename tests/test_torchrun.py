@@ -4,6 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from pact_nb import runs
+from pact_nb.training import validate
+
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ("--width", "2", "--train_images", "201", "--epochs", "2", "--a_bits", "2")
 
@@ -34,3 +39,25 @@ def test_paused_and_continued(tmp_path):
         assert p.returncode == 0, p.stderr[-2000:]
     a, b = (json.loads((tmp_path / n / "summary.json").read_text()) for n in ("whole", "part"))
     assert a["alphas"] == b["alphas"] and a["valid_top1"] == b["valid_top1"] and b["resumed"] == 1
+
+
+@pytest.mark.parametrize("w_quant", ["lsq", "pact"])
+def test_learned_weight_clips_join_after_the_warm_up(tmp_path, w_quant):
+    "A clip without a gradient in the first epoch: DDP waited for it, and the second step failed."
+    words = ("--w_bits", "2", "--w_quant", w_quant, "--warmup_epochs", "1")
+    p = torchrun("--run_dir", str(tmp_path / "run"), *words)
+    assert p.returncode == 0, p.stderr[-2000:]
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "finished"
+
+
+def test_norms_are_those_of_the_saved_network(tmp_path):
+    "With norm_batches all processes validate one network, the one that is saved."
+    more = ("--width", "8", "--train_images", "1001", "--epochs", "3", "--norm_batches", "3")
+    p = torchrun("--run_dir", str(tmp_path / "run"), *more)
+    assert p.returncode == 0, p.stderr[-2000:]
+    done = runs.Run(tmp_path / "run")
+    data = done.data()
+    model, valid = done.model(data), runs.batches(data.valid, done.recipe, data)
+    assert done.summary["valid_top1"] == validate(model, valid)[1] > 0.15
+    seen = [m.num_batches_tracked.item() for m in model.modules() if hasattr(m, "num_batches_tracked")]
+    assert set(seen) == {6}  # three batches of each of the two
