@@ -17,11 +17,11 @@ from unittest.mock import patch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
-from .core import FLOAT, buffers_kept, check_bits, evaluating, hooked, levels_used, parse_bits_by
+from .core import FLOAT, GridState, buffers_kept, check_bits, evaluating, hooked, levels_used, parse_bits_by
 from .binary import binary, check_scale, check_width, held_signs
 from .error import best_alpha, percentile_alpha
 from .graph import GraphNetwork, Part, TraceError, check_network, copied, judge, read_network, run_on
-from .learned import LEARNED, check_lsq, start_clip
+from .learned import LEARNED, check_lsq, clip_misfit, grid_of, start_clip
 from .levels import ADDS, KEEP, argument, clip_limit, first_input, op_name, source_of
 from .pact import PACT, FixedClip, SignedPACT, check_grad, clip
 from .weights import WEIGHT_QUANTIZERS, WEIGHT_WARM
@@ -35,8 +35,9 @@ def _check_w_quant(name: str, bits: int = 4) -> str:
     return name
 
 # %% ../nbs/05_layers.ipynb #3b7abdd6
-class QuantWeight:
+class QuantWeight(GridState):
     "Mixin: `quant_weight()` is the weight after the quantizer `w_quant` at `w_bits`, times `weight_scale` if it has one."
+    grid_state = ("w_alpha", "w_sign", "weight_scale")  # learned on one grid, refused on another
     at = ""  # the layer's name in its network
     warm = False  # True: the quantizer's transform without its rounding
     w_bits, w_quant = FLOAT, "dorefa"
@@ -67,6 +68,7 @@ class QuantWeight:
     def _room(self, new: bool) -> None:
         "The parameter and buffers that the quantizer needs, and no others."
         if not self.takes_scale() and "weight_scale" in self._buffers: del self.weight_scale
+        if new and "weight_scale" in self._buffers: _keep(self)
         if not self.holds() and "w_sign" in self._buffers: del self.w_sign
         if self.holds() and "w_sign" not in self._buffers: self.register_buffer("w_sign", torch.zeros_like(self.weight, dtype=torch.int8))
         if "w_alpha" in self._parameters and (new or not self.learns()): del self.w_alpha
@@ -96,7 +98,23 @@ class QuantWeight:
         if self.w_bits == 1 and not self.warm and (self.hysteresis or self.w_scale != "layer"): return self._one_bit()
         return self.scaled((WEIGHT_WARM if self.warm else WEIGHT_QUANTIZERS)[self.w_quant](self.weight, self.w_bits))
 
+    def grid(self) -> str: return grid_of(self)
+    def misfit(self) -> str: return clip_misfit(self.weight, self.w_alpha, self.w_bits, self.w_quant) if self.learns() else ""
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *rest):
+        "A low-bit state brings its scale or has none; under float weights of unknown origin it is taken anew."
+        given, low = prefix + "weight_scale" in state_dict, "grid" in local_metadata
+        if given and self.takes_scale() and "weight_scale" not in self._buffers: self.register_buffer("weight_scale", torch.ones_like(self.weight[(0,) * self.weight.dim()].detach()))
+        if low and not given and "weight_scale" in self._buffers: del self.weight_scale
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+        if not given and prefix + "weight" in state_dict and "weight_scale" in self._buffers: _keep(self)
+
     def extra_repr(self) -> str: return f"{super().extra_repr()}, w_bits={self.w_bits}, w_quant={self.w_quant}"
+
+def _keep(m: QuantWeight) -> None:
+    "Keep a layer's scale; a weight without spread has none."
+    try: m.keep_scale()
+    except ValueError: del m.weight_scale
 
 # %% ../nbs/05_layers.ipynb #b1acba58
 class _QuantConv(QuantWeight):
@@ -480,7 +498,7 @@ def _note_others(gm: fx.GraphModule, known: set, layers: list) -> None:
         elif inside: m.stays = "not converted"
         else: m.stays = "not converted: its forward reads the weight itself" if name in read else "not used by forward"
 
-# %% ../nbs/05_layers.ipynb #4b1f1d8a
+# %% ../nbs/05_layers.ipynb #3f6ab7a9
 def _restored(n: fx.Node, norms: dict) -> bool:
     "Whether a norm below the layer takes its scale out: one that has no statistics of the old scale."
     below, todo = set(), list(n.users)
@@ -501,11 +519,6 @@ def _scales(gm: fx.GraphModule, layers: list, keep: Optional[bool]) -> None:
         m, before = mods[n.target], vars(mods[n.target]).pop("scaled_before", True)
         if before or not m.takes_scale() or keep is False: continue
         if keep or not _restored(n, norms): _keep(m)
-
-def _keep(m: QuantWeight) -> None:
-    "Keep a layer's scale; a weight without spread has none."
-    try: m.keep_scale()
-    except ValueError: del m.weight_scale
 
 # %% ../nbs/05_layers.ipynb #a122efc0
 class _InPlace:

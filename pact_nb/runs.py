@@ -159,12 +159,17 @@ def choose_device(r: Recipe, world: World = World()) -> torch.device:
     if r.device == "cpu" or not torch.cuda.is_available(): return torch.device("cpu")
     return torch.device("cuda", world.local) if world.size > 1 else torch.device("cuda")
 
-def build_model(r: Recipe, classes: int, channels: int) -> nn.Module:
+def build_model(
+    r: Recipe,
+    classes: int,
+    channels: int,
+    x: Optional[torch.Tensor] = None,  # an input on which graph and network are compared, to the bit
+) -> nn.Module:
     "The recipe's network, quantized, on the CPU; α at its start value, weights from the recipe's seed."
     torch.manual_seed(r.seed)
     net = create_model(r.model, classes, channels, r.width, r.shortcut)
     return quantize(net, r.w_bits, r.a_bits, w_quant=r.w_quant, first_bits=r.first_bits, last_bits=r.last_bits, alpha=r.alpha0, activation=r.activation, bits_by=r.bits_by, fp_shortcut=r.fp_shortcut,
-                    alpha_grad=r.alpha_grad, w_scale=r.w_scale, hysteresis=r.hysteresis)
+                    alpha_grad=r.alpha_grad, w_scale=r.w_scale, hysteresis=r.hysteresis, keep_scale=False, x=x)
 
 def batches(split, r: Recipe, data: Data, train: bool = False, world: World = World()) -> Any:
     "Shuffled and augmented batches for training, else plain ones of up to 500 images; a process's share of them."
@@ -382,9 +387,15 @@ def _save(job: Job, data: Data, out: Fit, trainer: Trainer) -> None:
 def _write_summary(job: Job, data: Data, **what: Any) -> None:
     if job.world.main: write_atomic(job.path / "summary.json", json.dumps(dict(**what, resumed=job.resumed, seconds=time.perf_counter() - job.start, **provenance(job.root, job.device, data), processes=job.world.size, recipe=asdict(job.r)), indent=1))
 
+def _two_images(r: Recipe, data: Data) -> torch.Tensor:
+    "Noise of the shape of two images."
+    size = (r.image_size or 224,) * 2 if data.name == "imagenet" else data.train.x.shape[2:]
+    return torch.randn(2, data.channels, *size, generator=torch.Generator().manual_seed(0))
+
 def _prepare(job: Job, data: Data) -> tuple[nn.Module, Optional[dict]]:
     "The network at its start, or as the checkpoint has it, which is returned too."
-    r, model = job.r, build_model(job.r, len(data.classes), data.channels)
+    r = job.r
+    model = build_model(r, len(data.classes), data.channels, _two_images(r, data))
     for rest in job.path.glob(".*.tmp") if job.world.main else (): rest.unlink()  # of a process that was killed while it wrote
     state = load_last(job.path / "last.pt", job.say) if status_of(job.path) != "none" else None
     if state is not None:

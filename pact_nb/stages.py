@@ -36,13 +36,10 @@ def keep_scale(
     model: nn.Module,  # a quantized network whose weights come from a float run; changed in place
 ) -> dict[str, float]:  # name of each layer → its new `weight_scale`, std(w)/std(w_q)
     "Give DoReFa's weights the scale of the float weights; layers with SAWB, 1 or 32 bits keep it anyway."
-    add_scales(model)
     found = {}
     for name, m in _scaled_layers(model).items():
-        m.weight_scale.fill_(1)
-        c = m.weight.std() / m.quant_weight().std()
-        if not 0 < c < float("inf"): raise ValueError(f"{name} has no scale to keep: the standard deviation of its weight is {m.weight.std():.3g}, quantized {m.quant_weight().std():.3g}")
-        found[name] = m.weight_scale.copy_(c).item()
+        try: found[name] = m.keep_scale().item()
+        except ValueError as e: raise ValueError(f"{name} has {e}") from e
     return found
 
 # %% ../nbs/05b_stages.ipynb #2faf3b0a
