@@ -236,7 +236,7 @@ def _trace(model: nn.Module, tracer: NetworkTracer) -> tuple[fx.Graph, bool]:
         graph = tracer.trace(model)
     return graph, bool(seen)
 
-# %% ../nbs/05a_graph.ipynb #76f3a433
+# %% ../nbs/05a_graph.ipynb #f4cf0db5
 _DROPOUTS = {F.dropout: nn.Dropout, F.dropout1d: nn.Dropout1d, F.dropout2d: nn.Dropout2d, F.dropout3d: nn.Dropout3d}
 _WRITES = (operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.setitem)
 
@@ -259,16 +259,20 @@ def _written(graph: fx.Graph) -> None:
     for n in [n for n in graph.nodes if _writes(n) and n.args and isinstance(n.args[0], fx.Node)]:
         base = n.args[0]
         base.replace_all_uses_with(n, later(n))
-        while getattr(base.target, "__name__", base.target) in _VIEWS:
-            base = base.args[0]
-            if any(map(later(n), base.users)): raise TraceError("its forward changes a part of a tensor in-place")
+        if _base(base) is not base and any(map(later(n), _base(base).users)):
+            raise TraceError("its forward changes a part of a tensor in-place")
 
 def _alike(t: fx.Node, e: fx.Node, args: tuple, kwargs: dict) -> bool:
-    "Whether `t` does what `e` does, but for the argument `training` of a dropout."
+    "Whether `t` does what `e` does, but for the argument `training`."
     if (t.op, t.target, t.args) != (e.op, e.target, args) or t.kwargs.keys() != kwargs.keys(): return False
-    return all(t.kwargs[k] == v for k, v in kwargs.items() if k != "training" or t.target not in _DROPOUTS)
+    return all(t.kwargs[k] == v or (k, t.kwargs[k], v) == ("training", True, False) for k, v in kwargs.items())
 
-# %% ../nbs/05a_graph.ipynb #531b25e4
+def _base(n: fx.Node) -> fx.Node:
+    "The node whose values `n`, a view perhaps, shows."
+    while getattr(n.target, "__name__", n.target) in _VIEWS and isinstance(n.args[0], fx.Node): n = n.args[0]
+    return n
+
+# %% ../nbs/05a_graph.ipynb #eccd0d47
 def _merged(train: fx.Graph, evaluation: fx.Graph) -> tuple[fx.Graph, list[fx.Node], bool]:
     "Both graphs in `train`; dropouts that depend on the mode; whether the results differ by mode. `TraceError` if they cannot be one."
     same, drop, last = {}, [], next(n for n in train.nodes if n.op == "output")
@@ -279,7 +283,8 @@ def _merged(train: fx.Graph, evaluation: fx.Graph) -> tuple[fx.Graph, list[fx.No
         same[e] = next((t for t in left if _alike(t, e, args, kwargs)), None) or _added(train, last, e, args, kwargs)
         left.pop(same[e], None)
         if same[e].kwargs != kwargs: drop.append(same[e])
-    if any(_writes(n) for n in left): raise TraceError("in training its forward changes a tensor in place that evaluation reads")
+    if any(_writes(n) and _base(n.args[0]) not in left for n in left):
+        raise TraceError("in training its forward changes a tensor in-place that evaluation reads")
     differ = last.args != args
     if differ:
         with train.inserting_before(last): last.args = (train.call_module("by_mode", (last.args[0], args[0])),)
@@ -424,7 +429,7 @@ def _has_module(gm: nn.Module, name: str) -> bool:
     try: gm.get_submodule(name); return True
     except AttributeError: return False
 
-# %% ../nbs/05a_graph.ipynb #e7a7a757
+# %% ../nbs/05a_graph.ipynb #e61713ed
 def _both(model: nn.Module, tracers: list) -> tuple[fx.Graph, fx.Graph, bool, list[str]]:
     "Graphs in training and evaluation, whether checkpoint() was met, modules that `train` leaves in evaluation."
     model.train(True)
@@ -444,8 +449,12 @@ def _made(model: nn.Module) -> dict[str, Tensor]:
 def _built(model: nn.Module, graph: fx.Graph, drop: list[fx.Node], differ: bool) -> GraphNetwork:
     "The module of a graph, with the modules that the graph needs on top."
     _written(graph); _detach(graph, dict(model.named_modules()))
-    if differ: model.add_module("by_mode", ByMode().train(model.training))
-    for n in drop:
+    flags = [n for n in drop if n.target not in _DROPOUTS]
+    if differ or flags: model.add_module("by_mode", ByMode().train(model.training))
+    for n in flags:
+        with graph.inserting_before(n): flag = graph.call_module("by_mode", (True, False))
+        n.kwargs = {**n.kwargs, "training": flag}
+    for n in [n for n in drop if n not in flags]:
         name = n.name if not hasattr(model, n.name) else f"{n.name}_module"
         model.add_module(name, _DROPOUTS[n.target](n.kwargs.get("p", 0.5)).train(model.training))
         n.op, n.target, n.args, n.kwargs = "call_module", name, (n.args or (n.kwargs["input"],))[:1], {}
