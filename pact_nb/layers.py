@@ -17,7 +17,7 @@ from unittest.mock import patch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
-from .core import FLOAT, GridState, buffers_kept, check_bits, evaluating, hooked, levels_used, parse_bits_by
+from .core import FLOAT, GridState, buffers_kept, check_bits, evaluating, hooked, in_words, levels_used, parse_bits_by
 from .binary import binary, check_scale, check_width, held_signs
 from .error import best_alpha, percentile_alpha
 from .graph import GraphNetwork, Part, TraceError, check_network, copied, judge, read_network, run_on
@@ -140,14 +140,15 @@ class QuantConvTranspose2d(_QuantConv, nn.ConvTranspose2d):
 # %% ../nbs/05_layers.ipynb #d6291cf9
 QUANTIZED = {nn.Conv1d: QuantConv1d, nn.Conv2d: QuantConv2d, nn.Linear: QuantLinear, nn.ConvTranspose2d: QuantConvTranspose2d}
 
-# %% ../nbs/05_layers.ipynb #a1b5996e
+# %% ../nbs/05_layers.ipynb #04df4a14
 class _Derived(QuantWeight):
     "A layer of a class derived from torch's; its own forward reads the quantized weight."
-    def with_weight(self, input: Tensor, w: Tensor) -> Tensor:
+    def with_weight(self, input: Tensor, w: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         vars(self)["weight"] = w  # found before the parameter of that name
-        try: return super().forward(input)
+        try: return super().forward(input, *args, **kwargs)
         finally: del vars(self)["weight"]
-    def forward(self, input: Tensor) -> Tensor: return self.with_weight(input, self.quant_weight())
+    def forward(self, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return self.with_weight(input, self.quant_weight(), *args, **kwargs)
     def __reduce_ex__(self, protocol): return _new_derived, (self.kind,), self.__dict__
 
 _DERIVED: dict[type, type] = {}
@@ -161,7 +162,7 @@ def _new_derived(kind: type) -> nn.Module:
     made = _derived(kind)
     return made.__new__(made)
 
-# %% ../nbs/05_layers.ipynb #7711232f
+# %% ../nbs/05_layers.ipynb #3eaa84c8
 _OPERATION = {nn.Conv1d: "conv1d", nn.Conv2d: "conv2d", nn.Linear: "linear", nn.ConvTranspose2d: "conv_transpose2d"}
 
 def _example(m: nn.Module) -> Tensor:
@@ -170,15 +171,15 @@ def _example(m: nn.Module) -> Tensor:
     sizes = (16 + d * (k - 1) for k, d in zip(m.kernel_size, m.dilation))
     return torch.zeros(1, m.in_channels, *sizes, device=m.weight.device, dtype=m.weight.dtype)
 
-def _hands_on(m: nn.Module, base: type) -> bool:
-    "Whether a layer's forward gives its weight, as it is, to the one operation of its kind."
+def _hands_on(m: nn.Module, base: type) -> str:
+    "'' if a layer's forward gives its weight, as it is, to the one operation of its kind; else what it does."
     name, seen = _OPERATION[base], []
     real = getattr(F, name)
     def look(x, weight, *args, **kwargs): seen.append(weight is m.weight); return real(x, weight, *args, **kwargs)
     try:
         with patch.object(F, name, look), evaluating(m), buffers_kept(m): m(_example(m))
-    except Exception: return False
-    return seen == [True]
+    except Exception as e: return f"could not be tried ({in_words(e)})"
+    return "" if seen == [True] else "changes its weight before using it" if seen else f"does not call {name}"
 
 def quantized_type(m: nn.Module) -> tuple[Optional[type], str]:
     "(class, '') of a layer's quantized form, or (None, why it has none)."
@@ -189,8 +190,8 @@ def quantized_type(m: nn.Module) -> tuple[Optional[type], str]:
     if "forward" in vars(m): return None, "its forward was replaced on the object"
     inherits = all(getattr(type(m), n, None) is getattr(base, n, None) for n in ("forward", "_conv_forward"))
     if inherits: return QUANTIZED[base], ""
-    if _hands_on(m, base): return _derived(type(m)), ""
-    return None, f"{type(m).__name__} changes its weight before using it"
+    if why := _hands_on(m, base): return None, f"{type(m).__name__} {why}"
+    return _derived(type(m)), ""
 
 # %% ../nbs/05_layers.ipynb #c7c2420e
 class ClipOnly(nn.Module):
@@ -290,7 +291,7 @@ def _replace_activation(gm: fx.GraphModule, node: fx.Node, alpha: float, fixed: 
         used[site] = name = _place(gm, node, set(used.values()))
         if _stays(old, fixed) and name == node.target: return
         gm.add_submodule(name, _new_pact(gm, alpha, getattr(old, "limit", math.inf) if limit is None else limit, fixed))
-        if name == node.target: _take_over(gm.get_submodule(name), old)
+        if isinstance(old, nn.Module): _take_over(gm.get_submodule(name), old)
     elif used[site] == node.target: return
     if getattr(old, "inplace", False) or node.kwargs.get("inplace") or str(node.target).endswith("_") or getattr(node.target, "__name__", "").endswith("_"):
         order = {n: i for i, n in enumerate(gm.graph.nodes)}
@@ -491,7 +492,9 @@ def _note_others(gm: fx.GraphModule, known: set, layers: list) -> None:
     "Write on modules with weights that stay float why they do."
     called = {n.target for n in gm.graph.nodes if n.op == "call_module"}
     read = {n.target.rpartition(".")[0] for n in gm.graph.nodes if n.op == "get_attr"}
+    weights = {n.target for n in gm.graph.nodes if n.op == "get_attr"}
     for name, m in gm.named_modules():
+        if isinstance(m, QuantWeight) and f"{name}.weight" in weights: m.stays = "its weight is read as a float elsewhere too"
         if isinstance(m, (QuantWeight, PACT)) and name in called: continue
         inside = any(name.startswith(f"{c}.") for c in called)
         if name in called: m.stays = f"not converted: {quantized_type(m)[1]}"
@@ -661,11 +664,11 @@ def quantize(
 
 def _unreached(low: nn.Module) -> list[str]:
     "In words, what stays float though low bits were asked for; `ValueError` if everything does."
-    rows = [r for r in report(low) if r["w_bits"] == FLOAT and r["note"]]
+    rows = [r for r in report(low) if (r["w_bits"] == FLOAT or "elsewhere" in r["note"]) and r["note"]]
     told = ", ".join(f"{r['layer']} ({r['note'].removeprefix('not converted: ')})" for r in rows)
     low_bit = any(isinstance(m, QuantWeight) and m.w_bits != FLOAT or isinstance(m, PACT) and m.k != FLOAT for m in low.modules())
     if not low_bit: raise ValueError(f"low bits reach nothing in this network: {told or 'it has no layer with a weight'}. First and last layer take theirs from first_bits and last_bits")
-    others = [r for r in rows if r["note"].startswith("not ") and r["note"] != UNTRACED]
+    others = [r for r in rows if r["note"].startswith(("not ", "its ")) and r["note"] != UNTRACED]
     names = ", ".join(f"{r['layer']} ({r['note'].removeprefix('not converted: ')})" for r in others[:8])
     return [f"stays float: {names}{f' and {len(others) - 8} more' if len(others) > 8 else ''}; see report"] if others else []
 
