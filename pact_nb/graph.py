@@ -39,25 +39,56 @@ def unwrap(model: nn.Module) -> nn.Module:
         elif type(model).__name__ == "OptimizedModule": model = model._orig_mod
         else: return model
 
+# %% ../nbs/05a_graph.ipynb #04df7e35
 def check_network(model: Any) -> nn.Module:
     "`model`, unwrapped; `TypeError` or `ValueError` where it is none that can be copied and read."
-    if isinstance(model, type): raise TypeError(f"model must be a torch.nn.Module; got the class {model.__name__}. Make a network of it first: {model.__name__}(…)")
-    if not isinstance(model, nn.Module): raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
+    if isinstance(model, type):
+        raise TypeError(
+            f"model must be a torch.nn.Module; got the class {model.__name__}. Make a network of it"
+            f" first: {model.__name__}(…)"
+        )
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
     model = unwrap(model)
-    if any(isinstance(n.target, torch._ops.OpOverload) for m in model.modules() if isinstance(m, fx.GraphModule) for n in m.graph.nodes):
-        raise ValueError("the network is an exported program, whose layers are taken apart into operators; quantize the Python network, then export it")
+    if any(
+        isinstance(n.target, torch._ops.OpOverload)
+        for m in model.modules()
+        if isinstance(m, fx.GraphModule)
+        for n in m.graph.nodes
+    ):
+        raise ValueError(
+            "the network is an exported program, whose layers are taken apart into operators;"
+            " quantize the Python network, then export it"
+        )
     if any(isinstance(m, torch.jit.ScriptModule) for m in model.modules()):
-        raise ValueError("the network is scripted or traced by torch.jit, so its layers are closed; quantize the Python network, then script it")
-    if lazy := [n for n, p in model.named_parameters() if isinstance(p, nn.parameter.UninitializedParameter)]:
-        raise ValueError(f"{lazy[0]} has no shape yet (a lazy layer); run the network once on an example first")
+        raise ValueError(
+            "the network is scripted or traced by torch.jit, so its layers are closed; quantize the"
+            " Python network, then script it"
+        )
+    if lazy := [
+        n for n, p in model.named_parameters() if isinstance(p, nn.parameter.UninitializedParameter)
+    ]:
+        raise ValueError(
+            f"{lazy[0]} has no shape yet (a lazy layer); run the network once on an example first"
+        )
     return model
 
 # %% ../nbs/05a_graph.ipynb #7ec6be8b
 def copied(model: nn.Module) -> nn.Module:
-    "A deep copy, without wrappers inside; `ValueError` with the way out where a weight is computed by a hook (pruning, old weight norm)."
-    computed = [n for n, m in model.named_modules() for t in vars(m).values() if isinstance(t, Tensor) and t.grad_fn is not None]
+    """A deep copy, without wrappers inside; `ValueError` with the way out where a weight is
+    computed by a hook (pruning, old weight norm)."""
+    computed = [
+        n
+        for n, m in model.named_modules()
+        for t in vars(m).values()
+        if isinstance(t, Tensor) and t.grad_fn is not None
+    ]
     if computed:
-        raise ValueError(f"the weight of {computed[0]} is computed by a hook and cannot be copied. Make it permanent first: torch.nn.utils.prune.remove(layer, 'weight') for a pruned one, torch.nn.utils.remove_weight_norm(layer) or remove_spectral_norm(layer) for a norm")
+        raise ValueError(
+            f"the weight of {computed[0]} is computed by a hook and cannot be copied. Make it"
+            " permanent first: torch.nn.utils.prune.remove(layer, 'weight') for a pruned one,"
+            " torch.nn.utils.remove_weight_norm(layer) or remove_spectral_norm(layer) for a norm"
+        )
     model = copy.deepcopy(model)
     for name, m in list(model.named_modules()):
         if name and unwrap(m) is not m: model.set_submodule(name, unwrap(m))
@@ -65,21 +96,37 @@ def copied(model: nn.Module) -> nn.Module:
 
 # %% ../nbs/05a_graph.ipynb #d11e40c6
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+WEIGHTED = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.Linear,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
 
 _is_grad_enabled = torch.is_grad_enabled  # the real one, while a guard stands in its place
 
 def _is_torchs(m: nn.Module) -> bool:
     "A module of torch's own that is no container: fx does not look inside."
-    return type(m).__module__.startswith(("torch.nn", "torch.ao.nn")) and not isinstance(m, CONTAINERS)
+    return type(m).__module__.startswith(("torch.nn", "torch.ao.nn")) and not isinstance(
+        m, CONTAINERS
+    )
 
+# %% ../nbs/05a_graph.ipynb #3102382b
 class _Value(fx.Proxy):
     "fx's symbol, for which `y += z` changes y, as it does for a tensor."
-    def __iadd__(self, other): return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
-    def __isub__(self, other): return self.tracer.create_proxy("call_function", operator.isub, (self, other), {})
-    def __setitem__(self, key, value): raise TraceError("its forward assigns to a part of a tensor, in-place")
-    def __imul__(self, other): return self.tracer.create_proxy("call_function", operator.imul, (self, other), {})
+    def __iadd__(self, other):
+        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+    def __isub__(self, other):
+        return self.tracer.create_proxy("call_function", operator.isub, (self, other), {})
+    def __setitem__(self, key, value):
+        raise TraceError("its forward assigns to a part of a tensor, in-place")
+    def __imul__(self, other):
+        return self.tracer.create_proxy("call_function", operator.imul, (self, other), {})
 
+# %% ../nbs/05a_graph.ipynb #29d920cb
 class NetworkTracer(fx.Tracer):
     "torch.fx's tracer: defaults stay, buffers are values, derived layers are one node."
     proxy_buffer_attributes = True
@@ -90,7 +137,8 @@ class NetworkTracer(fx.Tracer):
     def proxy(self, node: fx.Node) -> fx.Proxy: return _Value(node, self)
 
     def is_leaf_module(self, m: nn.Module, name: str) -> bool:
-        random_path = type(m).__name__ in ("StochasticDepth", "DropPath")  # dropout of a whole branch
+        # dropout of a whole branch
+        random_path = type(m).__name__ in ("StochasticDepth", "DropPath")
         norm = isinstance(m, _NORM_TYPES) and not _own_forward(m)
         return random_path or norm or _is_torchs(m) or isinstance(m, (*self.leaves, *WEIGHTED))
 
@@ -119,14 +167,19 @@ def _argument_names(forward: Callable, n: int) -> list[str]:
     plain = [p for p in sig if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     need = max(n, sum(p.default is p.empty for p in plain))
     names = [p.name for p in plain[:need]]
-    if any(p.kind is p.VAR_POSITIONAL for p in sig): names += [f"input_{i}" for i in range(len(names), n)]
+    if any(p.kind is p.VAR_POSITIONAL for p in sig):
+        names += [f"input_{i}" for i in range(len(names), n)]
     return names
 
 # %% ../nbs/05a_graph.ipynb #097efb4c
 def _at_default(forward: Callable, n: int) -> list[str]:
     "Arguments of `forward` that a graph of `n` inputs does not have."
     kept = _argument_names(forward, n)
-    names = [p.name for p in list(inspect.signature(forward).parameters.values())[1:] if p.default is not p.empty]
+    names = [
+        p.name
+        for p in list(inspect.signature(forward).parameters.values())[1:]
+        if p.default is not p.empty
+    ]
     return [n for n in names if n not in kept]
 
 # %% ../nbs/05a_graph.ipynb #b6e3f539
@@ -139,14 +192,17 @@ def _own_forward(m: nn.Module) -> bool:
 
 @contextmanager
 def _norm_as_node(tracer: NetworkTracer, m: nn.Module):
-    "While `m` is traced through, its call of F.batch_norm is a node that calls `m` as plain batch norm."
+    """While `m` is traced through, its call of F.batch_norm is a node that calls `m` as plain
+    batch norm."""
     plain, path = F.batch_norm, tracer.path_of_module(m)
     def node(x, running_mean, running_var, *args, **kwargs):
         at = getattr(getattr(running_mean, "node", None), "target", None)
         if at != f"{path}.running_mean": return plain(x, running_mean, running_var, *args, **kwargs)
         return tracer.create_proxy("call_module", path, (x,), {})
-    with patch.object(F, "batch_norm", node), patch.object(m, "_check_input_dim", lambda x: None): yield
+    with patch.object(F, "batch_norm", node), patch.object(m, "_check_input_dim", lambda x: None):
+        yield
 
+# %% ../nbs/05a_graph.ipynb #9839d2a3
 def _plain_norm(m: nn.Module) -> nn.Module:
     "The batch norm of torch that `m` is derived from, with its parameters, buffers and children."
     home = next(c for c in type(m).__mro__ if c.__module__.startswith("torch.nn"))
@@ -187,6 +243,7 @@ def _random_kept():
     try: yield
     finally: random.setstate(mine), np.random.set_state(numpys), torch.set_rng_state(torchs)
 
+# %% ../nbs/05a_graph.ipynb #acc02fd9
 @contextmanager
 def _guarded(model: nn.Module):
     "`TraceError` if the trace inside draws random numbers or changes the network."
@@ -194,11 +251,16 @@ def _guarded(model: nn.Module):
     with _random_kept():
         drawn = _random_state()
         yield
-        if _random_state() != drawn: raise TraceError("its forward draws random numbers in Python, which a graph would freeze")
+        if _random_state() != drawn:
+            raise TraceError(
+                "its forward draws random numbers in Python, which a graph would freeze"
+            )
     after = _plain_state(model)
     if changed := [k for k in before.keys() | after.keys() if before.get(k) != after.get(k)]:
         name = changed[0] if isinstance(changed[0], str) else ".".join(filter(None, changed[0]))
-        raise TraceError(f"its forward changes the attribute {name}, which a graph would do once only")
+        raise TraceError(
+            f"its forward changes the attribute {name}, which a graph would do once only"
+        )
     if any(not b.is_meta and not torch.equal(values[n], b) for n, b in model.named_buffers()):
         raise TraceError("its forward changes a buffer in a way that a graph does not see")
 
@@ -212,7 +274,8 @@ def _asked() -> bool:
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 def _take_hooks(model: nn.Module, tracer: NetworkTracer) -> list[str]:
-    "Remove the hooks of the network and of its containers, which a graph does not call; their names."
+    """Remove the hooks of the network and of its containers, which a graph does not call; their
+    names."""
     found = []
     for n, m in model.named_modules():
         if n and tracer.is_leaf_module(m, n): continue
@@ -220,6 +283,7 @@ def _take_hooks(model: nn.Module, tracer: NetworkTracer) -> list[str]:
         for h in _HOOKS: setattr(m, h, OrderedDict())
     return found
 
+# %% ../nbs/05a_graph.ipynb #24c3586d
 def _trace(model: nn.Module, tracer: NetworkTracer) -> tuple[fx.Graph, bool]:
     "The graph in the present mode, and whether torch.utils.checkpoint was called on the way."
     seen, place = [], torch.utils.checkpoint
@@ -231,18 +295,26 @@ def _trace(model: nn.Module, tracer: NetworkTracer) -> tuple[fx.Graph, bool]:
         direct = noted(lambda f, preserve, *args: f(*args))
         s.enter_context(patch.object(place.CheckpointFunction, "apply", direct))
         s.enter_context(patch.object(torch, "is_grad_enabled", _asked))
-        s.enter_context(patch.object(torch, "is_tensor", lambda v: isinstance(v, (Tensor, fx.Proxy))))
+        s.enter_context(
+            patch.object(torch, "is_tensor", lambda v: isinstance(v, (Tensor, fx.Proxy)))
+        )
         s.enter_context(torch.enable_grad()); s.enter_context(_guarded(model))
         graph = tracer.trace(model)
     return graph, bool(seen)
 
 # %% ../nbs/05a_graph.ipynb #f4cf0db5
-_DROPOUTS = {F.dropout: nn.Dropout, F.dropout1d: nn.Dropout1d, F.dropout2d: nn.Dropout2d, F.dropout3d: nn.Dropout3d}
+_DROPOUTS = {
+    F.dropout: nn.Dropout,
+    F.dropout1d: nn.Dropout1d,
+    F.dropout2d: nn.Dropout2d,
+    F.dropout3d: nn.Dropout3d,
+}
 _WRITES = (operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.setitem)
 
 class ByMode(nn.Module):
     "The first of two values in training, the second in evaluation."
-    def forward(self, training: Any, evaluation: Any) -> Any: return training if self.training else evaluation
+    def forward(self, training: Any, evaluation: Any) -> Any:
+        return training if self.training else evaluation
 
 def _writes(n: fx.Node) -> bool:
     "Whether a node changes what it reads."
@@ -250,10 +322,15 @@ def _writes(n: fx.Node) -> bool:
     in_place = n.op != "call_module" and name.endswith("_") and not name.endswith("__")
     return in_place or n.target in _WRITES or bool(n.kwargs.get("inplace"))
 
-_VIEWS = "getitem view reshape flatten chunk split unbind narrow select squeeze unsqueeze transpose permute t".split()
+_VIEWS = (
+    "getitem view reshape flatten chunk split unbind narrow select squeeze unsqueeze transpose"
+    " permute t".split()
+)
 
+# %% ../nbs/05a_graph.ipynb #adf09e02
 def _written(graph: fx.Graph) -> None:
-    "After a node has changed what it read, later readers of that read the node. `TraceError` where only a part was changed."
+    """After a node has changed what it read, later readers of that read the node. `TraceError`
+    where only a part was changed."""
     order = {n: i for i, n in enumerate(graph.nodes)}
     later = lambda n: lambda user: order[user] > order[n]
     for n in [n for n in graph.nodes if _writes(n) and n.args and isinstance(n.args[0], fx.Node)]:
@@ -264,63 +341,93 @@ def _written(graph: fx.Graph) -> None:
 
 def _alike(t: fx.Node, e: fx.Node, args: tuple, kwargs: dict) -> bool:
     "Whether `t` does what `e` does, but for the argument `training`."
-    if (t.op, t.target, t.args) != (e.op, e.target, args) or t.kwargs.keys() != kwargs.keys(): return False
-    return all(t.kwargs[k] == v or (k, t.kwargs[k], v) == ("training", True, False) for k, v in kwargs.items())
+    if (t.op, t.target, t.args) != (e.op, e.target, args) or t.kwargs.keys() != kwargs.keys():
+        return False
+    return all(
+        t.kwargs[k] == v or (k, t.kwargs[k], v) == ("training", True, False)
+        for k, v in kwargs.items()
+    )
 
+# %% ../nbs/05a_graph.ipynb #9fe71720
 def _base(n: fx.Node) -> fx.Node:
     "The node whose values `n`, a view perhaps, shows."
-    while getattr(n.target, "__name__", n.target) in _VIEWS and isinstance(n.args[0], fx.Node): n = n.args[0]
+    while getattr(n.target, "__name__", n.target) in _VIEWS and isinstance(n.args[0], fx.Node):
+        n = n.args[0]
     return n
 
 # %% ../nbs/05a_graph.ipynb #eccd0d47
 def _merged(train: fx.Graph, evaluation: fx.Graph) -> tuple[fx.Graph, list[fx.Node], bool]:
-    "Both graphs in `train`; dropouts that depend on the mode; whether the results differ by mode. `TraceError` if they cannot be one."
+    """Both graphs in `train`; dropouts that depend on the mode; whether the results differ by
+    mode. `TraceError` if they cannot be one."""
     same, drop, last = {}, [], next(n for n in train.nodes if n.op == "output")
     left = OrderedDict.fromkeys(n for n in train.nodes if n is not last)
     for e in evaluation.nodes:
         args, kwargs = fx.node.map_arg((e.args, e.kwargs), same.__getitem__)
         if e.op == "output": break
-        same[e] = next((t for t in left if _alike(t, e, args, kwargs)), None) or _added(train, last, e, args, kwargs)
+        same[e] = next((t for t in left if _alike(t, e, args, kwargs)), None) or _added(
+            train, last, e, args, kwargs
+        )
         left.pop(same[e], None)
         if same[e].kwargs != kwargs: drop.append(same[e])
     if any(_writes(n) and _base(n.args[0]) not in left for n in left):
         raise TraceError("in training its forward changes a tensor in-place that evaluation reads")
     differ = last.args != args
     if differ:
-        with train.inserting_before(last): last.args = (train.call_module("by_mode", (last.args[0], args[0])),)
+        with train.inserting_before(last):
+            last.args = (train.call_module("by_mode", (last.args[0], args[0])),)
     return train, drop, differ
 
+# %% ../nbs/05a_graph.ipynb #206dfb16
 def _added(graph: fx.Graph, last: fx.Node, e: fx.Node, args: tuple, kwargs: dict) -> fx.Node:
-    "A node that only evaluation has, put before the result; harmless in training as it holds nothing and changes nothing."
-    if e.op not in ("call_function", "call_method") or _writes(e): raise TraceError("its forward differs between training and evaluation")
-    with graph.inserting_before(last): return graph.create_node(e.op, e.target, args, kwargs, name=e.name)
+    """A node that only evaluation has, put before the result; harmless in training as it holds
+    nothing and changes nothing."""
+    if e.op not in ("call_function", "call_method") or _writes(e):
+        raise TraceError("its forward differs between training and evaluation")
+    with graph.inserting_before(last):
+        return graph.create_node(e.op, e.target, args, kwargs, name=e.name)
 
 # %% ../nbs/05a_graph.ipynb #bbc79208
 class Part(nn.Module):
     "A container of a `GraphNetwork`: it holds layers under their names."
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError("a part of a low-bit network cannot be called by itself: what happens in it is written in the graph of the whole. Quantize the part alone, or use torch.fx on the network")
+        raise NotImplementedError(
+            "a part of a low-bit network cannot be called by itself: what happens in it is written"
+            " in the graph of the whole. Quantize the part alone, or use torch.fx on the network"
+        )
 
 class _Listed(Part):
-    "What a list of modules needs: children under their first names, whatever else was put beside them."
+    """What a list of modules needs: children under their first names, whatever else was put beside
+    them."""
     own: tuple = ()
     def _kept(self) -> list[nn.Module]: return [self._modules[n] for n in self.own]
     def __len__(self) -> int: return len(self.own)
     def __iter__(self): return iter(self._kept())
     def __getitem__(self, i): return self._kept()[i]
     def __setitem__(self, i: int, m: nn.Module) -> None: setattr(self, self.own[i], m)
-    def _fixed(self, *args: Any, **kwargs: Any): raise NotImplementedError("the graph of this network is fixed: a layer can be replaced, not added or removed")
+    def _fixed(self, *args: Any, **kwargs: Any):
+        raise NotImplementedError(
+            "the graph of this network is fixed: a layer can be replaced, not added or removed"
+        )
     append = extend = insert = pop = __delitem__ = _fixed
 
-class SequentialPart(_Listed, nn.Sequential): "The children of an nn.Sequential, by index and by name."
+# %% ../nbs/05a_graph.ipynb #30141570
+class SequentialPart(_Listed, nn.Sequential):
+    "The children of an nn.Sequential, by index and by name."
+
 class ListPart(_Listed, nn.ModuleList): "The children of an nn.ModuleList, by index and by name."
 
 # %% ../nbs/05a_graph.ipynb #de4eba02
 def _part_type(m: nn.Module) -> type:
-    return SequentialPart if isinstance(m, nn.Sequential) else ListPart if isinstance(m, nn.ModuleList) else Part
+    return (
+        SequentialPart
+        if isinstance(m, nn.Sequential)
+        else ListPart if isinstance(m, nn.ModuleList) else Part
+    )
 
+# %% ../nbs/05a_graph.ipynb #fdd7978d
 def _graft(new: nn.Module, like: nn.Module) -> None:
-    "Give `new`, which holds what its graph uses, the containers and the unused tensors of `like`, in its order."
+    """Give `new`, which holds what its graph uses, the containers and the unused tensors of
+    `like`, in its order."""
     for name, m in like.named_children():
         here = new._modules.get(name)
         if here is m: continue
@@ -337,6 +444,7 @@ def _graft(new: nn.Module, like: nn.Module) -> None:
     new._non_persistent_buffers_set |= like._non_persistent_buffers_set
     _reorder(new, like)
 
+# %% ../nbs/05a_graph.ipynb #640a1af9
 def _reorder(new: nn.Module, like: nn.Module) -> None:
     "Children, parameters and buffers in the order of `like`, others after."
     for kind in ("_modules", "_parameters", "_buffers"):
@@ -347,8 +455,10 @@ def _reorder(new: nn.Module, like: nn.Module) -> None:
 
 # %% ../nbs/05a_graph.ipynb #a042383e
 class GraphNetwork(fx.GraphModule):
-    "A network as a graph, with its containers, its unused tensors and the modes that its `train` leaves."
-    frozen: tuple = ()  # modules that stay in evaluation mode when the network is put in training mode
+    """A network as a graph, with its containers, its unused tensors and the modes that its `train`
+    leaves."""
+    # modules that stay in evaluation mode when the network is put in training mode
+    frozen: tuple = ()
 
     def train(self, mode: bool = True) -> "GraphNetwork":
         super().train(mode)
@@ -366,6 +476,7 @@ class GraphNetwork(fx.GraphModule):
         _, (body, imports) = super().__reduce__()
         return _unpickled, (body, imports)
 
+# %% ../nbs/05a_graph.ipynb #0a4663fe
 def _unpickled(body: dict, imports: str) -> GraphNetwork:
     "A pickled network; its graph is made from its code."
     plain = reduce_graph_module(dict(body), imports)
@@ -376,15 +487,23 @@ def _unpickled(body: dict, imports: str) -> GraphNetwork:
 
 # %% ../nbs/05a_graph.ipynb #bc9f0bf9
 def _detach(graph: fx.Graph, mods: dict) -> None:
-    "Put `detach` where a value leaves a region without gradients: before a clip, whose α may learn, else behind."
+    """Put `detach` where a value leaves a region without gradients: before a clip, whose α may
+    learn, else behind."""
     for n in list(graph.nodes):
         if not n.meta.get("no_grad") or n.op in ("placeholder", "get_attr", "output"): continue
         readers = [u for u in n.users if not u.meta.get("no_grad")]
-        if readers and (n.op == "call_module" and isinstance(mods[n.target], PACT) or clip_limit(n, mods) is not None):
-            with graph.inserting_before(n): n.replace_input_with(h := first_input(n), graph.call_method("detach", (h,)))
+        if readers and (
+            n.op == "call_module"
+            and isinstance(mods[n.target], PACT)
+            or clip_limit(n, mods) is not None
+        ):
+            with graph.inserting_before(n):
+                n.replace_input_with(h := first_input(n), graph.call_method("detach", (h,)))
         elif readers:
-            with graph.inserting_after(n): cut = graph.call_method("detach", (n,))
-            for u in readers: u.replace_input_with(n, cut)
+            with graph.inserting_after(n):
+                cut = graph.call_method("detach", (n,))
+            for u in readers:
+                u.replace_input_with(n, cut)
 
 def _constants(gm: fx.GraphModule) -> None:
     "Tensors made in forward are part of the network, and no part of its state dict."
@@ -410,11 +529,15 @@ def read_network(
     gm = _built(model, graph, drop, differ)
     gm.frozen = tuple(n for n in frozen if _has_module(gm, n))
     fixed = _at_default(type(model).forward, inputs)
-    lost = [f"{', '.join(fixed)} of its forward stay at their defaults; an example with them, x=(…, …), keeps them"] * bool(fixed)
+    lost = [
+        f"{', '.join(fixed)} of its forward stay at their defaults; an example with them, x=(…, …),"
+        " keeps them"
+    ] * bool(fixed)
     lost += [f"hooks on {', '.join(hooks)} are not called; those on layers are"] * bool(hooks)
     lost += ["torch.utils.checkpoint is not called and saves no memory"] * check
     return gm, lost
 
+# %% ../nbs/05a_graph.ipynb #e987aafd
 def _reason(e: Exception) -> str:
     "Why torch.fx failed, in words."
     if "control flow" in str(e): return "the shape or the values of its input decide what it does"
@@ -431,7 +554,8 @@ def _has_module(gm: nn.Module, name: str) -> bool:
 
 # %% ../nbs/05a_graph.ipynb #e61713ed
 def _both(model: nn.Module, tracers: list) -> tuple[fx.Graph, fx.Graph, bool, list[str]]:
-    "Graphs in training and evaluation, whether checkpoint() was met, modules that `train` leaves in evaluation."
+    """Graphs in training and evaluation, whether checkpoint() was met, modules that `train` leaves
+    in evaluation."""
     model.train(True)
     left = [n for n, m in model.named_modules() if n and not m.training]
     other = copy.deepcopy(model).train(False)
@@ -446,6 +570,7 @@ def _made(model: nn.Module) -> dict[str, Tensor]:
     "Tensors that forward made while it was traced."
     return {n: v for n, v in vars(model).items() if n.startswith("_tensor_constant")}
 
+# %% ../nbs/05a_graph.ipynb #3ccdad46
 def _built(model: nn.Module, graph: fx.Graph, drop: list[fx.Node], differ: bool) -> GraphNetwork:
     "The module of a graph, with the modules that the graph needs on top."
     _written(graph); _detach(graph, dict(model.named_modules()))
@@ -457,7 +582,12 @@ def _built(model: nn.Module, graph: fx.Graph, drop: list[fx.Node], differ: bool)
     for n in [n for n in drop if n not in flags]:
         name = n.name if not hasattr(model, n.name) else f"{n.name}_module"
         model.add_module(name, _DROPOUTS[n.target](n.kwargs.get("p", 0.5)).train(model.training))
-        n.op, n.target, n.args, n.kwargs = "call_module", name, (n.args or (n.kwargs["input"],))[:1], {}
+        n.op, n.target, n.args, n.kwargs = (
+            "call_module",
+            name,
+            (n.args or (n.kwargs["input"],))[:1],
+            {},
+        )
     gm = GraphNetwork(model, graph, type(model).__name__)
     gm.training = model.training
     _graft(gm, model); _constants(gm)
@@ -471,7 +601,11 @@ def run_on(model: nn.Module, x: Any) -> Any:
 def tensors_of(value: Any) -> list[Tensor]:
     "All tensors in a result: a tensor, or tuples, lists and dictionaries of them."
     if isinstance(value, Tensor): return [value]
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ()
+    parts = (
+        value.values()
+        if isinstance(value, dict)
+        else value if isinstance(value, (tuple, list)) else ()
+    )
     return [t for v in parts for t in tensors_of(v)]
 
 @torch.no_grad()
@@ -482,10 +616,12 @@ def _observed(model: nn.Module, x: Any, mode: bool) -> tuple[list[Tensor], dict[
         found = tensors_of(run_on(model.train(mode), copy.deepcopy(x)))
         return [t.clone() for t in found], {n: b.clone() for n, b in model.named_buffers()}
 
+# %% ../nbs/05a_graph.ipynb #fb3dd98f
 def _same(a: Tensor, b: Tensor) -> bool:
     "The same bits, NaN where NaN is."
     return torch.equal(a, b) or (a.shape == b.shape and torch.allclose(a, b, 0, 0, equal_nan=True))
 
+# %% ../nbs/05a_graph.ipynb #261c04ab
 def judge(
     made: nn.Module,  # the graph
     model: nn.Module,  # the network it was read from
@@ -503,4 +639,7 @@ def judge(
         where = "training" if mode else "evaluation"
         if not same or any(n in mine and not _same(mine[n], b) for n, b in buffers.items()):
             why = "".join(f"; {w}" for w in lost)
-            raise ValueError(f"the graph of {type(model).__name__} is not the network: on the example input it computes something else at 32 bits, in {where}{why}")
+            raise ValueError(
+                f"the graph of {type(model).__name__} is not the network: on the example input it"
+                f" computes something else at 32 bits, in {where}{why}"
+            )

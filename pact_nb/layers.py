@@ -17,10 +17,31 @@ from unittest.mock import patch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
-from .core import FLOAT, GridState, buffers_kept, check_bits, evaluating, hooked, in_words, levels_used, parse_bits_by
+from pact_nb.core import (
+    FLOAT,
+    GridState,
+    buffers_kept,
+    check_bits,
+    evaluating,
+    hooked,
+    in_words,
+    levels_used,
+    parse_bits_by,
+)
 from .binary import binary, check_scale, check_width, held_signs
 from .error import best_alpha, percentile_alpha
-from .graph import GraphNetwork, Part, TraceError, check_network, copied, judge, read_network, run_on
+
+# %% ../nbs/05_layers.ipynb #ac5cb14b
+from pact_nb.graph import (
+    GraphNetwork,
+    Part,
+    TraceError,
+    check_network,
+    copied,
+    judge,
+    read_network,
+    run_on,
+)
 from .learned import LEARNED, check_lsq, clip_misfit, grid_of, start_clip
 from .levels import ADDS, KEEP, argument, clip_limit, first_input, op_name, source_of
 from .pact import PACT, FixedClip, SignedPACT, check_grad, clip
@@ -30,13 +51,15 @@ from .weights import WEIGHT_QUANTIZERS, WEIGHT_WARM
 def _check_w_quant(name: str, bits: int = 4) -> str:
     "Return `name` if it is a weight quantizer that has `bits`; else `ValueError`."
     known = (*WEIGHT_QUANTIZERS, *LEARNED)
-    if name not in known: raise ValueError(f"w_quant must be one of {', '.join(known)}; got {name!r}")
+    if name not in known:
+        raise ValueError(f"w_quant must be one of {', '.join(known)}; got {name!r}")
     if name == "lsq": check_lsq(bits)
     return name
 
 # %% ../nbs/05_layers.ipynb #3b7abdd6
 class QuantWeight(GridState):
-    "Mixin: `quant_weight()` is the weight after the quantizer `w_quant` at `w_bits`, times `weight_scale` if it has one."
+    """Mixin: `quant_weight()` is the weight after the quantizer `w_quant` at `w_bits`, times
+    `weight_scale` if it has one."""
     grid_state = ("w_alpha", "w_sign", "weight_scale")  # learned on one grid, refused on another
     at = ""  # the layer's name in its network
     warm = False  # True: the quantizer's transform without its rounding
@@ -45,24 +68,38 @@ class QuantWeight(GridState):
         self,
         w_bits: int = 4,  # weight bits, 1-8; 32: the weight itself
         w_quant: str = "dorefa",  # "dorefa", "sawb", or with a learned clip "pact", "lsq"
-        a_bits: int = FLOAT,  # bits of the input this layer expects (for `report` and `check_levels`)
+        # bits of the input this layer expects (for `report` and `check_levels`)
+        a_bits: int = FLOAT,
         reads: tuple = (),  # names of the PACT modules whose levels make up the input
         note: str = "",  # why a layer is an exception
-        w_scale: str = "layer",  # of 1-bit weights: one scale for the "layer" or each output "channel"
-        hysteresis: float = 0.0,  # of 1-bit weights: a sign changes only beyond so many mean |w|, 0 to 0.5
+        # of 1-bit weights: one scale for the "layer" or each output "channel"
+        w_scale: str = "layer",
+        # of 1-bit weights: a sign changes only beyond so many mean |w|, 0 to 0.5
+        hysteresis: float = 0.0,
     ):
         before = self.w_bits, self.w_quant
         self.w_bits, self.w_quant = check_bits(w_bits, "w_bits"), _check_w_quant(w_quant, w_bits)
         self.a_bits, self.reads, self.note = check_bits(a_bits, "a_bits"), tuple(reads), note
         self.w_scale, self.hysteresis = check_scale(w_scale), check_width(hysteresis)
-        if w_scale == "channel" and isinstance(self, nn.ConvTranspose2d): raise ValueError("w_scale channel: the first dimension of a transposed convolution's weight is its input; use layer")
+        if w_scale == "channel" and isinstance(self, nn.ConvTranspose2d):
+            raise ValueError(
+                "w_scale channel: the first dimension of a transposed convolution's weight is its"
+                " input; use layer"
+            )
         self._room(before != (w_bits, w_quant))
 
     def keep_scale(self) -> float:
-        "Give DoReFa's weight the scale of the float weight: `weight_scale` becomes std(w)/std(w_q), which is returned."
-        self.register_buffer("weight_scale", torch.ones_like(self.weight[(0,) * self.weight.dim()].detach()))
+        """Give DoReFa's weight the scale of the float weight: `weight_scale` becomes
+        std(w)/std(w_q), which is returned."""
+        self.register_buffer(
+            "weight_scale", torch.ones_like(self.weight[(0,) * self.weight.dim()].detach())
+        )
         c = self.weight.detach().std() / self.quant_weight().detach().std()
-        if not c.is_meta and not 0 < c < math.inf: raise ValueError(f"no scale to keep: the standard deviation of the weight is {self.weight.std():.3g}, quantized {self.quant_weight().std():.3g}")
+        if not c.is_meta and not 0 < c < math.inf:
+            raise ValueError(
+                "no scale to keep: the standard deviation of the weight is"
+                f" {self.weight.std():.3g}, quantized {self.quant_weight().std():.3g}"
+            )
         return self.weight_scale.copy_(c)
 
     def _room(self, new: bool) -> None:
@@ -70,12 +107,17 @@ class QuantWeight(GridState):
         if not self.takes_scale() and "weight_scale" in self._buffers: del self.weight_scale
         if new and "weight_scale" in self._buffers: _keep(self)
         if not self.holds() and "w_sign" in self._buffers: del self.w_sign
-        if self.holds() and "w_sign" not in self._buffers: self.register_buffer("w_sign", torch.zeros_like(self.weight, dtype=torch.int8))
+        if self.holds() and "w_sign" not in self._buffers:
+            self.register_buffer("w_sign", torch.zeros_like(self.weight, dtype=torch.int8))
         if "w_alpha" in self._parameters and (new or not self.learns()): del self.w_alpha
-        if self.learns() and "w_alpha" not in self._parameters: self.register_parameter("w_alpha", nn.Parameter(start_clip(self.weight, self.w_bits, self.w_quant)))
+        if self.learns() and "w_alpha" not in self._parameters:
+            self.register_parameter(
+                "w_alpha", nn.Parameter(start_clip(self.weight, self.w_bits, self.w_quant))
+            )
 
     def takes_scale(self) -> bool:
-        "Whether the quantizer loses the scale of the weight, so that `weight_scale` (see `05b_stages`) has a use."
+        """Whether the quantizer loses the scale of the weight, so that `weight_scale` (see
+        `05b_stages`) has a use."""
         return self.w_quant == "dorefa" and 2 <= self.w_bits < FLOAT
 
     def learns(self) -> bool: return self.w_quant in LEARNED and self.w_bits != FLOAT
@@ -94,23 +136,45 @@ class QuantWeight(GridState):
 
     def quant_weight(self) -> Tensor:
         if self.w_bits == FLOAT: return self.weight
-        if self.learns(): return self.weight if self.warm else LEARNED[self.w_quant](self.weight, self.w_alpha, self.w_bits)
-        if self.w_bits == 1 and not self.warm and (self.hysteresis or self.w_scale != "layer"): return self._one_bit()
-        return self.scaled((WEIGHT_WARM if self.warm else WEIGHT_QUANTIZERS)[self.w_quant](self.weight, self.w_bits))
+        if self.learns():
+            return (
+                self.weight
+                if self.warm
+                else LEARNED[self.w_quant](self.weight, self.w_alpha, self.w_bits)
+            )
+        if self.w_bits == 1 and not self.warm and (self.hysteresis or self.w_scale != "layer"):
+            return self._one_bit()
+        return self.scaled(
+            (WEIGHT_WARM if self.warm else WEIGHT_QUANTIZERS)[self.w_quant](
+                self.weight, self.w_bits
+            )
+        )
 
     def grid(self) -> str: return grid_of(self)
-    def misfit(self) -> str: return clip_misfit(self.weight, self.w_alpha, self.w_bits, self.w_quant) if self.learns() else ""
+    def misfit(self) -> str:
+        return (
+            clip_misfit(self.weight, self.w_alpha, self.w_bits, self.w_quant)
+            if self.learns()
+            else ""
+        )
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, *rest):
-        "A low-bit state brings its scale or has none; under float weights of unknown origin it is taken anew."
+        """A low-bit state brings its scale or has none; under float weights of unknown origin it
+        is taken anew."""
         given, low = prefix + "weight_scale" in state_dict, "grid" in local_metadata
-        if given and self.takes_scale() and "weight_scale" not in self._buffers: self.register_buffer("weight_scale", torch.ones_like(self.weight[(0,) * self.weight.dim()].detach()))
+        if given and self.takes_scale() and "weight_scale" not in self._buffers:
+            self.register_buffer(
+                "weight_scale", torch.ones_like(self.weight[(0,) * self.weight.dim()].detach())
+            )
         if low and not given and "weight_scale" in self._buffers: del self.weight_scale
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
-        if not given and prefix + "weight" in state_dict and "weight_scale" in self._buffers: _keep(self)
+        if not given and prefix + "weight" in state_dict and "weight_scale" in self._buffers:
+            _keep(self)
 
-    def extra_repr(self) -> str: return f"{super().extra_repr()}, w_bits={self.w_bits}, w_quant={self.w_quant}"
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, w_bits={self.w_bits}, w_quant={self.w_quant}"
 
+# %% ../nbs/05_layers.ipynb #5c7a2515
 def _keep(m: QuantWeight) -> None:
     "Keep a layer's scale; a weight without spread has none."
     try: m.keep_scale()
@@ -121,24 +185,45 @@ class _QuantConv(QuantWeight):
     def __init__(self, *args, w_bits: int = 4, w_quant: str = "dorefa", **kwargs):
         super().__init__(*args, **kwargs)
         self.set_bits(w_bits, w_quant)
-    def with_weight(self, input: Tensor, w: Tensor) -> Tensor: return self._conv_forward(input, w, self.bias)
+    def with_weight(self, input: Tensor, w: Tensor) -> Tensor:
+        return self._conv_forward(input, w, self.bias)
     def forward(self, input: Tensor) -> Tensor: return self.with_weight(input, self.quant_weight())
 
-class QuantConv1d(_QuantConv, nn.Conv1d): "`nn.Conv1d` with quantized weight; takes `w_bits` and `w_quant` on top."
-class QuantConv2d(_QuantConv, nn.Conv2d): "`nn.Conv2d` with quantized weight; takes `w_bits` and `w_quant` on top."
+class QuantConv1d(_QuantConv, nn.Conv1d):
+    "`nn.Conv1d` with quantized weight; takes `w_bits` and `w_quant` on top."
+
+class QuantConv2d(_QuantConv, nn.Conv2d):
+    "`nn.Conv2d` with quantized weight; takes `w_bits` and `w_quant` on top."
 
 class QuantLinear(_QuantConv, nn.Linear):
     "`nn.Linear` with quantized weight; takes `w_bits` and `w_quant` on top."
     def with_weight(self, input: Tensor, w: Tensor) -> Tensor: return F.linear(input, w, self.bias)
 
+# %% ../nbs/05_layers.ipynb #4abe9017
 class QuantConvTranspose2d(_QuantConv, nn.ConvTranspose2d):
     "`nn.ConvTranspose2d` with quantized weight; takes `w_bits` and `w_quant` on top."
     def forward(self, input: Tensor, output_size=None) -> Tensor:
-        pad = self._output_padding(input, output_size, self.stride, self.padding, self.kernel_size, 2, self.dilation)
-        return F.conv_transpose2d(input, self.quant_weight(), self.bias, self.stride, self.padding, pad, self.groups, self.dilation)
+        pad = self._output_padding(
+            input, output_size, self.stride, self.padding, self.kernel_size, 2, self.dilation
+        )
+        return F.conv_transpose2d(
+            input,
+            self.quant_weight(),
+            self.bias,
+            self.stride,
+            self.padding,
+            pad,
+            self.groups,
+            self.dilation,
+        )
 
 # %% ../nbs/05_layers.ipynb #d6291cf9
-QUANTIZED = {nn.Conv1d: QuantConv1d, nn.Conv2d: QuantConv2d, nn.Linear: QuantLinear, nn.ConvTranspose2d: QuantConvTranspose2d}
+QUANTIZED = {
+    nn.Conv1d: QuantConv1d,
+    nn.Conv2d: QuantConv2d,
+    nn.Linear: QuantLinear,
+    nn.ConvTranspose2d: QuantConvTranspose2d,
+}
 
 # %% ../nbs/05_layers.ipynb #04df4a14
 class _Derived(QuantWeight):
@@ -155,7 +240,8 @@ _DERIVED: dict[type, type] = {}
 
 def _derived(kind: type) -> type:
     "The quantized form of a class, made once."
-    if kind not in _DERIVED: _DERIVED[kind] = type(f"Quant{kind.__name__}", (_Derived, kind), {"kind": kind})
+    if kind not in _DERIVED:
+        _DERIVED[kind] = type(f"Quant{kind.__name__}", (_Derived, kind), {"kind": kind})
     return _DERIVED[kind]
 
 def _new_derived(kind: type) -> nn.Module:
@@ -163,32 +249,53 @@ def _new_derived(kind: type) -> nn.Module:
     return made.__new__(made)
 
 # %% ../nbs/05_layers.ipynb #3eaa84c8
-_OPERATION = {nn.Conv1d: "conv1d", nn.Conv2d: "conv2d", nn.Linear: "linear", nn.ConvTranspose2d: "conv_transpose2d"}
+_OPERATION = {
+    nn.Conv1d: "conv1d",
+    nn.Conv2d: "conv2d",
+    nn.Linear: "linear",
+    nn.ConvTranspose2d: "conv_transpose2d",
+}
 
 def _example(m: nn.Module) -> Tensor:
     "A small input of a layer."
-    if isinstance(m, nn.Linear): return torch.zeros(1, m.in_features, device=m.weight.device, dtype=m.weight.dtype)
+    if isinstance(m, nn.Linear):
+        return torch.zeros(1, m.in_features, device=m.weight.device, dtype=m.weight.dtype)
     sizes = (16 + d * (k - 1) for k, d in zip(m.kernel_size, m.dilation))
     return torch.zeros(1, m.in_channels, *sizes, device=m.weight.device, dtype=m.weight.dtype)
 
+# %% ../nbs/05_layers.ipynb #94d3ff09
 def _hands_on(m: nn.Module, base: type) -> str:
-    "'' if a layer's forward gives its weight, as it is, to the one operation of its kind; else what it does."
+    """'' if a layer's forward gives its weight, as it is, to the one operation of its kind; else
+    what it does."""
     name, seen = _OPERATION[base], []
     real = getattr(F, name)
-    def look(x, weight, *args, **kwargs): seen.append(weight is m.weight); return real(x, weight, *args, **kwargs)
+    def look(x, weight, *args, **kwargs):
+        seen.append(weight is m.weight)
+        return real(x, weight, *args, **kwargs)
     try:
         with patch.object(F, name, look), evaluating(m), buffers_kept(m): m(_example(m))
     except Exception as e: return f"could not be tried ({in_words(e)})"
-    return "" if seen == [True] else "changes its weight before using it" if seen else f"does not call {name}"
+    return (
+        ""
+        if seen == [True]
+        else "changes its weight before using it" if seen else f"does not call {name}"
+    )
 
+# %% ../nbs/05_layers.ipynb #662ca3ca
 def quantized_type(m: nn.Module) -> tuple[Optional[type], str]:
     "(class, '') of a layer's quantized form, or (None, why it has none)."
     if isinstance(m, QuantWeight): return type(m), ""
     base = next((b for b in QUANTIZED if isinstance(m, b)), None)
     if base is None: return None, f"{type(m).__name__} has no quantized form"
-    if nn.utils.parametrize.is_parametrized(m): return None, "its weight is parametrized; torch.nn.utils.parametrize.remove_parametrizations first"
+    if nn.utils.parametrize.is_parametrized(m):
+        return (
+            None,
+            "its weight is parametrized; torch.nn.utils.parametrize.remove_parametrizations first",
+        )
     if "forward" in vars(m): return None, "its forward was replaced on the object"
-    inherits = all(getattr(type(m), n, None) is getattr(base, n, None) for n in ("forward", "_conv_forward"))
+    inherits = all(
+        getattr(type(m), n, None) is getattr(base, n, None) for n in ("forward", "_conv_forward")
+    )
     if inherits: return QUANTIZED[base], ""
     if why := _hands_on(m, base): return None, f"{type(m).__name__} {why}"
     return _derived(type(m)), ""
@@ -201,8 +308,9 @@ class ClipOnly(nn.Module):
 LEAVES = (PACT, QuantWeight, ClipOnly)  # what `read_network` does not look into
 
 # %% ../nbs/05_layers.ipynb #8e7fa0ab
-_PRODUCTS = """conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear bilinear matmul bmm mm
-einsum addmm baddbmm embedding multi_head_attention_forward""".split()
+_PRODUCTS = """
+conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear bilinear matmul
+bmm mm einsum addmm baddbmm embedding multi_head_attention_forward""".split()
 
 def _is_weight(model: nn.Module, name: str) -> bool:
     "Whether `name` is a parameter of two or more dimensions."
@@ -218,10 +326,14 @@ def _weight_nodes(gm: fx.GraphModule) -> set:
     mods, data, own = dict(gm.named_modules()), set(), set()
     for n in gm.graph.nodes:
         if n.op == "placeholder" or data & set(n.all_input_nodes): data.add(n)
-        elif own & set(n.all_input_nodes) or (n.op == "get_attr" and _is_weight(gm, n.target)): own.add(n)
+        elif own & set(n.all_input_nodes): own.add(n)
+        elif n.op == "get_attr" and _is_weight(gm, n.target): own.add(n)
     called = {n for n in data if n.op == "call_module" and _owns_weight(mods[n.target])}
-    return called | {n for n in data if op_name(n, mods) in _PRODUCTS and own & set(n.all_input_nodes)}
+    return called | {
+        n for n in data if op_name(n, mods) in _PRODUCTS and own & set(n.all_input_nodes)
+    }
 
+# %% ../nbs/05_layers.ipynb #be53843e
 def _layers_beyond(node: fx.Node, weights: set, up: bool) -> set:
     "The nearest of `weights` above (or below) `node`, found through everything that is not one."
     found, todo, seen = set(), list(node.all_input_nodes if up else node.users), set()
@@ -234,7 +346,8 @@ def _layers_beyond(node: fx.Node, weights: set, up: bool) -> set:
     return found
 
 # %% ../nbs/05_layers.ipynb #b19a6f16
-def _matches(name: str, pattern: str) -> bool: return name == pattern or name.startswith(pattern + ".") or fnmatchcase(name, pattern)
+def _matches(name: str, pattern: str) -> bool:
+    return name == pattern or name.startswith(pattern + ".") or fnmatchcase(name, pattern)
 
 def _override(name: str, bits: int, rules: dict, which: int) -> int:
     "`bits`, or what the last matching rule says; `which` is 0 for weights, 1 for activations."
@@ -242,6 +355,7 @@ def _override(name: str, bits: int, rules: dict, which: int) -> int:
         if _matches(name, pattern): bits = pair[which]
     return bits
 
+# %% ../nbs/05_layers.ipynb #209e2caa
 def _check_rules(model: nn.Module, rules: dict, activation: str) -> None:
     "`ValueError` for a rule that matches nothing, or whose two numbers do not both have a use."
     weights = [n for n, m in model.named_modules() if isinstance(m, QuantWeight)]
@@ -249,8 +363,15 @@ def _check_rules(model: nn.Module, rules: dict, activation: str) -> None:
     acts += [n.removesuffix("_in") for n in acts if n.endswith("_in")]
     for p, (w, a) in rules.items():
         on_w, on_a = (any(_matches(n, p) for n in names) for names in (weights, acts))
-        if not on_w and not on_a: raise ValueError(f"bits_by: {p!r} matches nothing; names are {', '.join(weights + acts)}")
-        if w != a and not (on_w and on_a) and (activation != "relu" or on_a): raise ValueError(f"bits_by: {p!r} matches no {'layer' if on_a else 'activation'}, so one of {w}/{a} has no use; activations are {', '.join(acts)}")
+        if not on_w and not on_a:
+            raise ValueError(
+                f"bits_by: {p!r} matches nothing; names are {', '.join(weights + acts)}"
+            )
+        if w != a and not (on_w and on_a) and (activation != "relu" or on_a):
+            raise ValueError(
+                f"bits_by: {p!r} matches no {'layer' if on_a else 'activation'}, so one of {w}/{a}"
+                f" has no use; activations are {', '.join(acts)}"
+            )
 
 # %% ../nbs/05_layers.ipynb #8d989b98
 def _free_name(gm: nn.Module, name: str) -> str:
@@ -259,7 +380,8 @@ def _free_name(gm: nn.Module, name: str) -> str:
     return new
 
 def _sites(nodes: list[fx.Node]) -> dict[fx.Node, tuple]:
-    "Where in the network's code each node stands: (block, its number there), alike in every call of a block."
+    """Where in the network's code each node stands: (block, its number there), alike in every call
+    of a block."""
     count, out = {}, {}
     for n in nodes:
         stack = list((n.meta.get("nn_module_stack") or {}).items())
@@ -271,11 +393,13 @@ def _sites(nodes: list[fx.Node]) -> dict[fx.Node, tuple]:
 
 def _place(gm: fx.GraphModule, node: fx.Node, used: set) -> str:
     "A name for the activation at `node`: its own if not yet used, else a free one beside it."
-    if node.op == "call_module": return node.target if node.target not in used else _free_name(gm, node.target)
+    if node.op == "call_module":
+        return node.target if node.target not in used else _free_name(gm, node.target)
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     prefix = stack[-1][0] if stack and stack[-1][0] else ""
     return _free_name(gm, f"{prefix}.act" if prefix else "act")
 
+# %% ../nbs/05_layers.ipynb #e860d62e
 def _stays(act: object, fixed: bool) -> bool:
     "Whether an activation is already of the wanted kind; two-sided and inserted ones always are."
     if not isinstance(act, PACT): return False
@@ -283,65 +407,119 @@ def _stays(act: object, fixed: bool) -> bool:
     return isinstance(act, FixedClip) == fixed
 
 # %% ../nbs/05_layers.ipynb #cc11c85c
-def _replace_activation(gm: fx.GraphModule, node: fx.Node, alpha: float, fixed: bool, used: dict, site: Any) -> None:
+def _replace_activation(
+    gm: fx.GraphModule,
+    node: fx.Node,
+    alpha: float,
+    fixed: bool,  # DoReFa's clip
+    used: dict,  # site → name of its PACT
+    site: Any,  # where in the code the node stands
+) -> None:
     "Let `node` call the PACT of its site, or DoReFa's fixed clip; made where there is none yet."
     mods = dict(gm.named_modules())
-    old, limit = mods.get(node.target) if node.op == "call_module" else node.target, clip_limit(node, mods)
+    old, limit = mods.get(node.target) if node.op == "call_module" else node.target, clip_limit(
+        node, mods
+    )
     if site not in used:
         used[site] = name = _place(gm, node, set(used.values()))
         if _stays(old, fixed) and name == node.target: return
-        gm.add_submodule(name, _new_pact(gm, alpha, getattr(old, "limit", math.inf) if limit is None else limit, fixed))
+        gm.add_submodule(
+            name,
+            _new_pact(
+                gm, alpha, getattr(old, "limit", math.inf) if limit is None else limit, fixed
+            ),
+        )
         if isinstance(old, nn.Module): _take_over(gm.get_submodule(name), old)
     elif used[site] == node.target: return
-    if getattr(old, "inplace", False) or node.kwargs.get("inplace") or str(node.target).endswith("_") or getattr(node.target, "__name__", "").endswith("_"):
+    if (
+        getattr(old, "inplace", False)
+        or node.kwargs.get("inplace")
+        or str(node.target).endswith("_")
+        or getattr(node.target, "__name__", "").endswith("_")
+    ):
         order = {n: i for i, n in enumerate(gm.graph.nodes)}
         first_input(node).replace_all_uses_with(node, lambda user: order[user] > order[node])
-    node.op, node.target, node.args, node.kwargs = "call_module", used[site], (first_input(node),), {}
+    node.op, node.target, node.args, node.kwargs = (
+        "call_module",
+        used[site],
+        (first_input(node),),
+        {},
+    )
 
+# %% ../nbs/05_layers.ipynb #c2422318
 def _new_pact(model: nn.Module, alpha: float, limit: float, fixed: bool, k: int = FLOAT) -> PACT:
-    "A PACT in place of a clip at zero whose upper bound was `limit`: no start goes above it. `fixed`: DoReFa's clip at 1."
+    """A PACT in place of a clip at zero whose upper bound was `limit`: no start goes above it.
+    `fixed`: DoReFa's clip at 1."""
     if fixed: return FixedClip(k).to(_device(model))
     act = PACT(k, min(alpha, limit)).to(_device(model))
     act.limit = limit
     return act
 
-def _device(model: nn.Module) -> torch.device: return next((p.device for p in model.parameters()), torch.device("cpu"))
+def _device(model: nn.Module) -> torch.device:
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 def _take_over(new: nn.Module, old: nn.Module) -> None:
     "Hooks on an activation stay with its place; so does the mode."
-    for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"): setattr(new, kind, getattr(old, kind))
+    for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"):
+        setattr(new, kind, getattr(old, kind))
     new.training = old.training
 
 # %% ../nbs/05_layers.ipynb #7863dee0
-def _insert_input(gm: fx.GraphModule, node: fx.Node, kind: str, bits: int, alpha: float, used: dict, site: tuple) -> str:
-    "Put a PACT (or SignedPACT) before `node` and return its name; the same one in every call of a block."
-    if (node.target, site) not in used: used[node.target, site] = _new_input(gm, node.target, kind, bits, alpha)
+def _insert_input(
+    gm: fx.GraphModule, node: fx.Node, kind: str, bits: int, alpha: float, used: dict, site: tuple
+) -> str:
+    """Put a PACT (or SignedPACT) before `node` and return its name; the same one in every call of
+    a block."""
+    if (node.target, site) not in used:
+        used[node.target, site] = _new_input(gm, node.target, kind, bits, alpha)
     name, source = used[node.target, site], first_input(node)
-    with gm.graph.inserting_before(node): new = gm.graph.call_module(name, (source,))
+    with gm.graph.inserting_before(node):
+        new = gm.graph.call_module(name, (source,))
     node.replace_input_with(source, new)
     return name
 
+# %% ../nbs/05_layers.ipynb #174708db
 def _new_input(gm: fx.GraphModule, layer: str, kind: str, bits: int, alpha: float) -> str:
     padding = getattr(gm.get_submodule(layer), "padding", ())
     padded = padding == "same" or (not isinstance(padding, str) and any(p != 0 for p in padding))
-    if kind == "float" and bits == 1 and padded: raise ValueError(f"{layer} reads two-sided floats and pads with zeros, which 1 bit (−α, α) does not have; give it 2 bits or more with bits_by")
-    name, act = _free_name(gm, f"{layer}_in"), (PACT if kind == "non-negative" else SignedPACT)(bits, alpha).to(_device(gm))
+    if kind == "float" and bits == 1 and padded:
+        raise ValueError(
+            f"{layer} reads two-sided floats and pads with zeros, which 1 bit (−α, α) does not"
+            " have; give it 2 bits or more with bits_by"
+        )
+    name, act = _free_name(gm, f"{layer}_in"), (PACT if kind == "non-negative" else SignedPACT)(
+        bits, alpha
+    ).to(_device(gm))
     act.inserted, act.training = True, gm.get_submodule(layer).training
     gm.add_submodule(name, act)
     return name
 
 def _inserted(gm: fx.GraphModule, node: Any) -> bool:
     "Whether `node` calls a quantizer that was put before a layer which would read floats."
-    return isinstance(node, fx.Node) and node.op == "call_module" and getattr(gm.get_submodule(node.target), "inserted", False)
+    return (
+        isinstance(node, fx.Node)
+        and node.op == "call_module"
+        and getattr(gm.get_submodule(node.target), "inserted", False)
+    )
 
+# %% ../nbs/05_layers.ipynb #4cfd2e97
 def _drop_float_inputs(gm: fx.GraphModule, layers: list, bits: dict) -> None:
     "Remove inserted quantizers whose layer now reads float."
-    gone = [src for n in layers if bits[n.target][1] == FLOAT and _inserted(gm, src := first_input(n))]
-    for src in dict.fromkeys(gone): src.replace_all_uses_with(first_input(src)); gm.graph.erase_node(src)
+    gone = [
+        src for n in layers if bits[n.target][1] == FLOAT and _inserted(gm, src := first_input(n))
+    ]
+    for src in dict.fromkeys(gone):
+        src.replace_all_uses_with(first_input(src))
+        gm.graph.erase_node(src)
     for name in {src.target for src in gone}: gm.delete_submodule(name)
 
 # %% ../nbs/05_layers.ipynb #4cf3c358
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm, nn.LayerNorm)
+_NORMS = (
+    nn.modules.batchnorm._BatchNorm,
+    nn.GroupNorm,
+    nn.modules.instancenorm._InstanceNorm,
+    nn.LayerNorm,
+)
 
 def _activations(gm: fx.GraphModule) -> list[fx.Node]:
     "Nodes that are an activation: a clip at zero or a PACT."
@@ -357,9 +535,14 @@ def _above(nodes: set) -> set:
     while todo: todo += (new := set(todo.pop().all_input_nodes) - found); found |= new
     return found
 
+# %% ../nbs/05_layers.ipynb #1df4926d
 def _shortcut_side(node: fx.Node, acts: set) -> fx.Node | None:
     "Which side of a sum is the shortcut of a residual block, if one is."
-    sides = [argument(node, i, name) for i, name in enumerate(("input", "other"))] if node.target in (*ADDS, "add", "add_") else []
+    sides = (
+        [argument(node, i, name) for i, name in enumerate(("input", "other"))]
+        if node.target in (*ADDS, "add", "add_")
+        else []
+    )
     if not all(isinstance(s, fx.Node) for s in sides): return None
     near = [{s} if s in acts else _layers_beyond(s, acts, up=True) for s in sides]
     for side, mine, other in zip(sides, near, near[::-1]):
@@ -369,27 +552,52 @@ def _shortcut_side(node: fx.Node, acts: set) -> fx.Node | None:
 # %% ../nbs/05_layers.ipynb #361eb968
 _PASS = (*KEEP, "avg_pool2d", "adaptive_avg_pool2d", "AvgPool2d", "AdaptiveAvgPool2d")
 
-def _path(gm: fx.GraphModule, node: fx.Node, acts: set) -> tuple[list[fx.Node], fx.Node | None, str]:
-    "From the sum's end upwards: what lies on the shortcut, the activation it starts at, else what stops the way."
+# %% ../nbs/05_layers.ipynb #2f38b8a3
+def _path(
+    gm: fx.GraphModule, node: fx.Node, acts: set
+) -> tuple[list[fx.Node], fx.Node | None, str]:
+    """From the sum's end upwards: what lies on the shortcut, the activation it starts at, else
+    what stops the way."""
     mods, path, own = dict(gm.named_modules()), [], True
     while node not in acts or _inserted(gm, node):
         own = own and len(node.users) == 1
-        if not isinstance(node, fx.Node) or node.op in ("placeholder", "get_attr"): return path, None, ""
+        if not isinstance(node, fx.Node) or node.op in ("placeholder", "get_attr"):
+            return path, None, ""
         passes = op_name(node, mods) in _PASS
-        if not passes and not own: return path, None, ""  # read by others too: a float value already
-        if not passes and not _calls(node, mods, (*_NORMS, PACT, QuantWeight)) and not _convertible(node, mods):
-            return path, None, "" if node.target in ADDS else op_name(node, mods) or str(node.target)
+        # read by others too: a float value already
+        if not passes and not own: return path, None, ""
+        if (
+            not passes
+            and not _calls(node, mods, (*_NORMS, PACT, QuantWeight))
+            and not _convertible(node, mods)
+        ):
+            return (
+                path,
+                None,
+                "" if node.target in ADDS else op_name(node, mods) or str(node.target),
+            )
         path.append(node); node = first_input(node)
     return path, node, ""
 
-def _convertible(node: fx.Node, mods: dict) -> bool: return node.op == "call_module" and quantized_type(mods[node.target])[0] is not None
+# %% ../nbs/05_layers.ipynb #bb49f4cc
+def _convertible(node: fx.Node, mods: dict) -> bool:
+    return node.op == "call_module" and quantized_type(mods[node.target])[0] is not None
 
 def _shortcuts(gm: fx.GraphModule) -> list[tuple]:
-    "(sum, path, activation or None, what stops the way) of every shortcut; `ValueError` if there is no residual sum."
+    """(sum, path, activation or None, what stops the way) of every shortcut; `ValueError` if there
+    is no residual sum."""
     acts = set(_activations(gm))
     real = {n for n in acts if not _inserted(gm, n)}
-    found = [(n, *_path(gm, side, acts)) for n in gm.graph.nodes if (side := _shortcut_side(n, real)) is not None]
-    if not found: raise ValueError("fp_shortcut: this network has no residual sum, so no shortcut to keep in full precision; leave it False")
+    found = [
+        (n, *_path(gm, side, acts))
+        for n in gm.graph.nodes
+        if (side := _shortcut_side(n, real)) is not None
+    ]
+    if not found:
+        raise ValueError(
+            "fp_shortcut: this network has no residual sum, so no shortcut to keep in full"
+            " precision; leave it False"
+        )
     return found
 
 # %% ../nbs/05_layers.ipynb #6a00e2ef
@@ -399,18 +607,26 @@ def _clip_beside(gm: fx.GraphModule, act: fx.Node) -> fx.Node:
     if found := [n for n in gm.graph.nodes if n.target == name]: return found[0]
     gm.add_submodule(name, ClipOnly())
     with gm.graph.inserting_after(act): alpha = gm.graph.get_attr(f"{act.target}.alpha")
-    with gm.graph.inserting_after(alpha): return gm.graph.call_module(name, (first_input(act), alpha))
+    with gm.graph.inserting_after(alpha):
+        return gm.graph.call_module(name, (first_input(act), alpha))
 
-def _float_shortcut(gm: fx.GraphModule, total: fx.Node, path: list[fx.Node], act: fx.Node | None, stop: str) -> None:
-    "Let the shortcut of the sum `total` read the clip of the PACT it starts at, if it starts at one."
-    if act is None or act.op != "call_module" or not isinstance(gm.get_submodule(act.target), PACT): return
+# %% ../nbs/05_layers.ipynb #cb9bce13
+def _float_shortcut(
+    gm: fx.GraphModule, total: fx.Node, path: list[fx.Node], act: fx.Node | None, stop: str
+) -> None:
+    """Let the shortcut of the sum `total` read the clip of the PACT it starts at, if it starts at
+    one."""
+    if act is None or act.op != "call_module" or not isinstance(gm.get_submodule(act.target), PACT):
+        return
     old, new, side = act, _clip_beside(gm, act), path[0] if path else act
     own = [all(len(m.users) == 1 for m in path[: i + 1]) for i in range(len(path))]
     for n, mine in zip(path[::-1], own[::-1]):
-        with gm.graph.inserting_after(n): copy = n if mine else gm.graph.node_copy(n)
+        with gm.graph.inserting_after(n):
+            copy = n if mine else gm.graph.node_copy(n)
         copy.replace_input_with(old, new)
         old, new = n, copy
-    if new is not side: total.replace_input_with(side, new)
+    if new is not side:
+        total.replace_input_with(side, new)
 
 # %% ../nbs/05_layers.ipynb #7a6e92c2
 def _quantized_shortcuts(gm: fx.GraphModule) -> None:
@@ -424,86 +640,166 @@ def _quantized_shortcuts(gm: fx.GraphModule) -> None:
         gm.delete_submodule(n.target)
 
 # %% ../nbs/05_layers.ipynb #2f4df8a6
-def _layer_bits(layers: list, known: set, w_bits: int, a_bits: int, ends: dict, rules: dict) -> tuple[dict, dict]:
-    "{layer: (w_bits, bits of its input)} and {layer: why it is an exception}; the first of several calls rules."
+def _layer_bits(
+    layers: list, known: set, w_bits: int, a_bits: int, ends: dict, rules: dict
+) -> tuple[dict, dict]:
+    """{layer: (w_bits, bits of its input)} and {layer: why it is an exception}; the first of
+    several calls rules."""
     notes = {}
     for n in layers:
         up, down = (bool(_layers_beyond(n, known, up=way)) for way in (True, False))
         mine = "" if up and down else "last layer" if up else "first layer"
-        if mine == "first layer" or not notes.get(n.target): notes[n.target] = mine
+        if mine == "first layer" or not notes.get(n.target):
+            notes[n.target] = mine
     pairs = {t: (ends[note], ends[note]) if note else (w_bits, a_bits) for t, note in notes.items()}
     a_of = lambda t, a: _override(f"{t}_in", _override(t, a, rules, 1), rules, 1)
     return {t: (_override(t, w, rules, 0), a_of(t, a)) for t, (w, a) in pairs.items()}, notes
 
-def _act_bits(node: fx.Node, layers: set, known: set, bits: dict, notes: dict, a_bits: int, rules: dict) -> int:
-    "Bits of an activation: its layers' where all are exceptions (first, last) or it was put there for one, else `a_bits`."
+def _act_bits(
+    node: fx.Node, layers: set, known: set, bits: dict, notes: dict, a_bits: int, rules: dict
+) -> int:
+    """Bits of an activation: its layers' where all are exceptions (first, last) or it was put
+    there for one, else `a_bits`."""
     below = [n.target for n in _layers_beyond(node, known, up=False) & layers]
     only = [bits[t][1] for t in below] if all(notes[t] for t in below) else []
     return _override(node.target, max(only, default=a_bits), rules, 1)
 
 # %% ../nbs/05_layers.ipynb #e22cf8b7
-def _quantize_graph(gm: fx.GraphModule, w_bits: int, a_bits: int, how: dict, fp_shortcut: bool, rules: dict) -> list[str]:
+def _quantize_graph(
+    gm: fx.GraphModule,
+    w_bits: int,
+    a_bits: int,
+    how: dict,  # weights, ends, alpha, activation, keep_scale
+    fp_shortcut: bool,
+    rules: dict,  # of bits_by
+) -> list[str]:
     "Quantize a network in place; in words, what a full-precision shortcut does not reach."
     _quantized_shortcuts(gm)
     mods, known = dict(gm.named_modules()), _weight_nodes(gm)
     layers = [n for n in gm.graph.nodes if n in known and _convertible(n, mods)]
     bits, notes = _layer_bits(layers, known, w_bits, a_bits, how["ends"], rules)
-    if how["activation"] != "relu": _quantize_activations(gm, layers, known, bits, notes, a_bits, how, rules)
+    if how["activation"] != "relu":
+        _quantize_activations(gm, layers, known, bits, notes, a_bits, how, rules)
     found = _shortcuts(gm) if fp_shortcut else []
-    for n in [n for _, path, *_ in found for n in path if n.target in bits]: bits[n.target], notes[n.target] = (FLOAT, FLOAT), "shortcut"
+    for n in [n for _, path, *_ in found for n in path if n.target in bits]:
+        bits[n.target], notes[n.target] = (FLOAT, FLOAT), "shortcut"
     _drop_float_inputs(gm, layers, bits)
     for one in _shortcuts(gm) if fp_shortcut else (): _float_shortcut(gm, *one)
     used, sites = {}, _sites(layers)
     for target in dict.fromkeys(n.target for n in layers):
-        _quantize_layer(gm, [n for n in layers if n.target == target], bits[target], notes[target], how, used, sites)
+        _quantize_layer(
+            gm,
+            [n for n in layers if n.target == target],
+            bits[target],
+            notes[target],
+            how,
+            used,
+            sites,
+        )
     _note_others(gm, known, layers); _scales(gm, layers, how["keep_scale"])
     gm.graph.lint(); gm.recompile()
-    return [f"fp_shortcut does not reach the shortcut of {n.name}, which goes through {stop}" for n, _, _, stop in found if stop]
+    return [
+        f"fp_shortcut does not reach the shortcut of {n.name}, which goes through {stop}"
+        for n, _, _, stop in found
+        if stop
+    ]
 
-def _quantize_activations(gm: fx.GraphModule, layers: list, known: set, bits: dict, notes: dict, a_bits: int, how: dict, rules: dict) -> None:
+# %% ../nbs/05_layers.ipynb #a51c213f
+def _quantize_activations(
+    gm: fx.GraphModule,
+    layers: list,  # nodes of layers that are converted
+    known: set,  # nodes of all layers
+    bits: dict,  # layer → (w_bits, a_bits)
+    notes: dict,  # layer → why it is an exception
+    a_bits: int,
+    how: dict,
+    rules: dict,
+) -> None:
     "A PACT, of its bits, for each activation that some converted layer comes behind."
     nodes, mods, used, wanted = _activations(gm), dict(gm.named_modules()), {}, {}
     sites = _sites(nodes)
     for n in nodes:
         if not _layers_beyond(n, known, up=False) & set(layers): continue
-        ours = _calls(n, mods, PACT) and getattr(mods[n.target], "placed", False)  # one PACT a site already
-        _replace_activation(gm, n, how["alpha"], how["activation"] == "dorefa", used, n.target if ours else sites[n])
+        # one PACT a site already
+        ours = _calls(n, mods, PACT) and getattr(mods[n.target], "placed", False)
+        _replace_activation(
+            gm, n, how["alpha"], how["activation"] == "dorefa", used, n.target if ours else sites[n]
+        )
         act = gm.get_submodule(n.target)
         act.placed = True
-        reader = next((u.target for u in n.users if u in layers), None) if getattr(act, "inserted", False) else None
-        k = bits[reader][1] if reader else _act_bits(n, set(layers), known, bits, notes, a_bits, rules)
-        act.k = wanted[act] = min(k, wanted.get(act, k))  # of several calls the one that reads levels rules
+        reader = (
+            next((u.target for u in n.users if u in layers), None)
+            if getattr(act, "inserted", False)
+            else None
+        )
+        k = (
+            bits[reader][1]
+            if reader
+            else _act_bits(n, set(layers), known, bits, notes, a_bits, rules)
+        )
+        # of several calls the one that reads levels rules
+        act.k = wanted[act] = min(k, wanted.get(act, k))
 
 # %% ../nbs/05_layers.ipynb #ee030dda
-def _quantize_layer(gm: fx.GraphModule, calls: list[fx.Node], bits: tuple, note: str, how: dict, used: dict, sites: dict) -> None:
+def _quantize_layer(
+    gm: fx.GraphModule,
+    calls: list[fx.Node],
+    bits: tuple,
+    note: str,
+    how: dict,
+    used: dict,
+    sites: dict,
+) -> None:
     "Give one layer its bits, and each call a quantizer of its own where it would read floats."
-    layer, mods, reads, floats = gm.get_submodule(calls[0].target), dict(gm.named_modules()), [], False
+    layer, mods, reads, floats = (
+        gm.get_submodule(calls[0].target),
+        dict(gm.named_modules()),
+        [],
+        False,
+    )
     for n in calls:
-        n.args, n.kwargs = (first_input(n), *n.args[1:]), {k: v for k, v in n.kwargs.items() if k != "input"}
+        n.args, n.kwargs = (first_input(n), *n.args[1:]), {
+            k: v for k, v in n.kwargs.items() if k != "input"
+        }
         kind, names = source_of(n.args[0], mods)
-        if kind != "levels": names = (_insert_input(gm, n, kind, bits[1], how["alpha"], used, sites[n]),) if bits[1] != FLOAT else ()
+        if kind != "levels":
+            names = (
+                (_insert_input(gm, n, kind, bits[1], how["alpha"], used, sites[n]),)
+                if bits[1] != FLOAT
+                else ()
+            )
         reads, floats = [*reads, *names], floats or not names
     a_bits = FLOAT if floats else max(gm.get_submodule(r).k for r in reads)
     layer.scaled_before = isinstance(layer, QuantWeight) and layer.takes_scale()
     layer.__class__, layer.at = quantized_type(layer)[0], calls[0].target
-    layer.set_bits(bits[0], a_bits=a_bits, reads=dict.fromkeys(reads) if a_bits != FLOAT else (), note=note if FLOAT in (bits[0], a_bits) else "", **how["weights"])
+    layer.set_bits(
+        bits[0],
+        a_bits=a_bits,
+        reads=dict.fromkeys(reads) if a_bits != FLOAT else (),
+        note=note if FLOAT in (bits[0], a_bits) else "",
+        **how["weights"]
+    )
 
+# %% ../nbs/05_layers.ipynb #a33da7cf
 def _note_others(gm: fx.GraphModule, known: set, layers: list) -> None:
     "Write on modules with weights that stay float why they do."
     called = {n.target for n in gm.graph.nodes if n.op == "call_module"}
     read = {n.target.rpartition(".")[0] for n in gm.graph.nodes if n.op == "get_attr"}
     weights = {n.target for n in gm.graph.nodes if n.op == "get_attr"}
     for name, m in gm.named_modules():
-        if isinstance(m, QuantWeight) and f"{name}.weight" in weights: m.stays = "its weight is read as a float elsewhere too"
+        if isinstance(m, QuantWeight) and f"{name}.weight" in weights:
+            m.stays = "its weight is read as a float elsewhere too"
         if isinstance(m, (QuantWeight, PACT)) and name in called: continue
         inside = any(name.startswith(f"{c}.") for c in called)
         if name in called: m.stays = f"not converted: {quantized_type(m)[1]}"
         elif inside: m.stays = "not converted"
-        else: m.stays = "not converted: its forward reads the weight itself" if name in read else "not used by forward"
+        elif name in read: m.stays = "not converted: its forward reads the weight itself"
+        else: m.stays = "not used by forward"
 
 # %% ../nbs/05_layers.ipynb #3f6ab7a9
 def _restored(n: fx.Node, norms: dict) -> bool:
-    "Whether a norm below the layer takes its scale out: one that has no statistics of the old scale."
+    """Whether a norm below the layer takes its scale out: one that has no statistics of the old
+    scale."""
     below, todo = set(), list(n.users)
     while todo:
         if (u := todo.pop()) not in below: below.add(u); todo += u.users
@@ -515,7 +811,8 @@ def _trained(m: nn.Module) -> bool:
     return count is not None and not count.is_meta and int(count) > 0
 
 def _scales(gm: fx.GraphModule, layers: list, keep: Optional[bool]) -> None:
-    "Keep the scale of layers that lose it now: of all, of none, or (None) where no norm takes it out."
+    """Keep the scale of layers that lose it now: of all, of none, or (None) where no norm takes it
+    out."""
     mods = dict(gm.named_modules())
     norms = {n: mods[n.target] for n in gm.graph.nodes if _calls(n, mods, _NORMS)}
     for n in layers:
@@ -528,29 +825,56 @@ class _InPlace:
     "Writes its result into its input, as the activation before it did."
     def forward(self, x: Tensor) -> Tensor: return x.copy_(super().forward(x.clone()))
 
-class InPlacePACT(_InPlace, PACT): "PACT in place of an in-place ReLU in a network that was not traced."
-class InPlaceFixedClip(_InPlace, FixedClip): "DoReFa's clip in place of an in-place ReLU in a network that was not traced."
+class InPlacePACT(_InPlace, PACT):
+    "PACT in place of an in-place ReLU in a network that was not traced."
+
+class InPlaceFixedClip(_InPlace, FixedClip):
+    "DoReFa's clip in place of an in-place ReLU in a network that was not traced."
 
 UNTRACED = "not traced: what it reads is unknown"
 
+# %% ../nbs/05_layers.ipynb #03484851
 def _open_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
     "Convertible layers that are not inside a module of torch's own."
-    closed = [n for n, m in model.named_modules() if n and list(m.children()) and type(m).__module__.startswith("torch.nn") and not isinstance(m, (nn.Sequential, nn.ModuleList, nn.ModuleDict))]
-    return [(n, m) for n, m in model.named_modules() if quantized_type(m)[0] and not any(n.startswith(f"{c}.") for c in closed)]
+    closed = [
+        n
+        for n, m in model.named_modules()
+        if n
+        and list(m.children())
+        and type(m).__module__.startswith("torch.nn")
+        and not isinstance(m, (nn.Sequential, nn.ModuleList, nn.ModuleDict))
+    ]
+    return [
+        (n, m)
+        for n, m in model.named_modules()
+        if quantized_type(m)[0] and not any(n.startswith(f"{c}.") for c in closed)
+    ]
 
+# %% ../nbs/05_layers.ipynb #f34e809c
 def _quantize_modules(model: nn.Module, w_bits: int, a_bits: int, how: dict, rules: dict) -> None:
-    "Fallback without a graph: every registered clip and layer, first and last by order of registration."
+    """Fallback without a graph: every registered clip and layer, first and last by order of
+    registration."""
     layers, norms = _open_layers(model), [m for m in model.modules() if isinstance(m, _NORMS)]
     for i, (name, m) in enumerate(layers):
-        end = how["ends"]["first layer"] if i == 0 else how["ends"]["last layer"] if i == len(layers) - 1 else None
+        end = (
+            how["ends"]["first layer"]
+            if i == 0
+            else how["ends"]["last layer"] if i == len(layers) - 1 else None
+        )
         w, a = (w_bits, a_bits) if end is None else (end, end)
         before = isinstance(m, QuantWeight) and m.takes_scale()
         m.__class__, m.at = quantized_type(m)[0], name
-        m.set_bits(_override(name, w, rules, 0), a_bits=_override(name, a, rules, 1), note=UNTRACED, **how["weights"])
+        m.set_bits(
+            _override(name, w, rules, 0),
+            a_bits=_override(name, a, rules, 1),
+            note=UNTRACED,
+            **how["weights"]
+        )
         lost = not before and m.takes_scale() and how["keep_scale"] is not False
         if lost and (how["keep_scale"] or not norms or any(map(_trained, norms))): _keep(m)
     if how["activation"] != "relu": _replace_modules(model, a_bits, how, rules)
 
+# %% ../nbs/05_layers.ipynb #a4d1c777
 def _replace_modules(model: nn.Module, a_bits: int, how: dict, rules: dict) -> None:
     "Put a PACT where a module is a clip at zero."
     fixed = how["activation"] == "dorefa"
@@ -559,7 +883,8 @@ def _replace_modules(model: nn.Module, a_bits: int, how: dict, rules: dict) -> N
         if _stays(m, fixed): m.k = k
         elif limit is not None:
             act = _new_pact(model, how["alpha"], limit, fixed, k)
-            if getattr(m, "inplace", False): act.__class__ = InPlaceFixedClip if fixed else InPlacePACT
+            if getattr(m, "inplace", False):
+                act.__class__ = InPlaceFixedClip if fixed else InPlacePACT
             act.training = m.training
             model.set_submodule(name, act)
 
@@ -573,57 +898,129 @@ def _module_limit(m: nn.Module) -> Optional[float]:
 # %% ../nbs/05_layers.ipynb #7b5e8b5c
 ACTIVATIONS = ("pact", "relu", "dorefa")
 
+# %% ../nbs/05_layers.ipynb #a8a1e6c3
 def _check_quantize(model, w_bits, a_bits, how: dict, alpha_grad: str) -> nn.Module:
-    "The network itself; `TypeError` or `ValueError` for one, or a setting, that `quantize` cannot serve."
-    for name, bits in (("w_bits", w_bits), ("a_bits", a_bits), ("first_bits", how["ends"]["first layer"]), ("last_bits", how["ends"]["last layer"])): check_bits(bits, name)
+    """The network itself; `TypeError` or `ValueError` for one, or a setting, that `quantize`
+    cannot serve."""
+    for name, bits in (
+        ("w_bits", w_bits),
+        ("a_bits", a_bits),
+        ("first_bits", how["ends"]["first layer"]),
+        ("last_bits", how["ends"]["last layer"]),
+    ):
+        check_bits(bits, name)
     weights, activation = how["weights"], how["activation"]
     _check_w_quant(weights["w_quant"])
-    if activation not in ACTIVATIONS: raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {activation!r}")
-    if activation == "relu" and a_bits != FLOAT: raise ValueError(f"activation='relu' has no levels: a_bits must be {FLOAT} with it; got {a_bits}")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {activation!r}")
+    if activation == "relu" and a_bits != FLOAT:
+        raise ValueError(
+            f"activation='relu' has no levels: a_bits must be {FLOAT} with it; got {a_bits}"
+        )
     check_grad(alpha_grad), check_scale(weights["w_scale"]), check_width(weights["hysteresis"])
     model = check_network(model)
-    if is_view(model): raise ValueError("this is a fused view of a network; quantize the network itself")
-    if type(model) in QUANTIZED: raise ValueError(f"{type(model).__name__} alone is first and last layer at once; put it into nn.Sequential")
+    if is_view(model):
+        raise ValueError("this is a fused view of a network; quantize the network itself")
+    if type(model) in QUANTIZED:
+        raise ValueError(
+            f"{type(model).__name__} alone is first and last layer at once; put it into"
+            " nn.Sequential"
+        )
     return model
 
+# %% ../nbs/05_layers.ipynb #125a81d0
 def is_view(model: nn.Module) -> bool:
-    "Whether `model` is what `fused.fuse` returns: it shares its modules with a network, and hides them."
+    """Whether `model` is what `fused.fuse` returns: it shares its modules with a network, and
+    hides them."""
     return any(getattr(m, "of_view", False) for m in model.modules())
 
-def _convert(model: nn.Module, w_bits: int, a_bits: int, how: dict, fp_shortcut: bool, rules: dict, x: Any) -> tuple[nn.Module, list[str]]:
-    "(a low-bit copy by its graph, else module by module; what to warn of); `ValueError` where only the graph would do."
+# %% ../nbs/05_layers.ipynb #59fa3c5d
+def _convert(
+    model: nn.Module, w_bits: int, a_bits: int, how: dict, fp_shortcut: bool, rules: dict, x: Any
+) -> tuple[nn.Module, list[str]]:
+    """(a low-bit copy by its graph, else module by module; what to warn of); `ValueError` where
+    only the graph would do."""
     n = len(x) if isinstance(x, tuple) else 1
-    try: low, lost = read_network(copied(model), LEAVES, n)
+    try:
+        low, lost = read_network(copied(model), LEAVES, n)
     except TraceError as e:
-        if fp_shortcut: raise ValueError(f"fp_shortcut needs the graph of {type(model).__name__}: {e}") from e
+        if fp_shortcut:
+            raise ValueError(f"fp_shortcut needs the graph of {type(model).__name__}: {e}") from e
         low = copied(model)
         _quantize_modules(low, w_bits, a_bits, how, rules)
         low.untraced = str(e)
-        return low, [f"it is converted module by module: {e}. Functional and reused activations are not seen, a ReLU behind the last layer is clipped too, and what each layer reads is unknown; check_levels tells"]
-    if x is not None: judge(low, model, x, lost)
+        return low, [
+            f"it is converted module by module: {e}. Functional and reused activations are not"
+            " seen, a ReLU behind the last layer is clipped too, and what each layer reads is"
+            " unknown; check_levels tells"
+        ]
+    if x is not None:
+        judge(low, model, x, lost)
     return low, lost + _quantize_graph(low, w_bits, a_bits, how, fp_shortcut, rules)
 
 # %% ../nbs/05_layers.ipynb #b07df0fb
 def report(model: nn.Module) -> list[dict]:
-    "One row a weight of two or more dimensions, in the order of use: layer, type, w_bits, w_quant, a_bits (of its input; None: unknown), reads (the PACTs it reads), note."
+    """One row a weight of two or more dimensions, in the order of use: layer, type, w_bits,
+    w_quant, a_bits (of its input; None: unknown), reads (the PACTs it reads), note."""
     rows, called = [], model.graph.nodes if isinstance(model, fx.GraphModule) else ()
-    order = {t: i for i, t in enumerate(dict.fromkeys(n.target for n in called if n.op == "call_module"))}
+    order = {
+        t: i for i, t in enumerate(dict.fromkeys(n.target for n in called if n.op == "call_module"))
+    }
     for name, m in model.named_modules():
-        if isinstance(m, QuantWeight): rows.append(_row(model, name, m))
-        else: rows += [_float_row(name, m, p) for p, t in m._parameters.items() if t is not None and t.dim() > 1]
+        if isinstance(m, QuantWeight):
+            rows.append(_row(model, name, m))
+        else:
+            rows += [
+                _float_row(name, m, p)
+                for p, t in m._parameters.items()
+                if t is not None and t.dim() > 1
+            ]
     return sorted(rows, key=lambda r: order.get(r["layer"], len(order)))
 
+# %% ../nbs/05_layers.ipynb #e0deec55
 def _row(model: nn.Module, name: str, m: QuantWeight) -> dict:
     acts = dict(zip(m.reads, _read_by(model, name, m)))
-    idle = [n for n, a in acts.items() if isinstance(a, SignedPACT) and getattr(a, "least", -1.0) >= 0]
-    notes = [m.note, f"{', '.join(idle)} is two-sided and saw nothing negative in calibration: half of its levels are idle" if idle else "", getattr(m, "stays", "")]
+    idle = [
+        n for n, a in acts.items() if isinstance(a, SignedPACT) and getattr(a, "least", -1.0) >= 0
+    ]
+    notes = [
+        m.note,
+        (
+            f"{', '.join(idle)} is two-sided and saw nothing negative in calibration: half of its"
+            " levels are idle"
+            if idle
+            else ""
+        ),
+        getattr(m, "stays", ""),
+    ]
     unknown = m.note == UNTRACED and m.a_bits != FLOAT
-    return dict(layer=name, type=type(m).__name__, w_bits=m.w_bits, w_quant=m.w_quant if m.w_bits != FLOAT else "", a_bits=None if unknown else m.a_bits, reads=", ".join(m.reads), note="; ".join(filter(None, notes)))
+    return dict(
+        layer=name,
+        type=type(m).__name__,
+        w_bits=m.w_bits,
+        w_quant=m.w_quant if m.w_bits != FLOAT else "",
+        a_bits=None if unknown else m.a_bits,
+        reads=", ".join(m.reads),
+        note="; ".join(filter(None, notes)),
+    )
 
+# %% ../nbs/05_layers.ipynb #9a4182a6
 def _float_row(name: str, m: nn.Module, parameter: str) -> dict:
     full = f"{name}.{parameter}" if name else parameter
-    layer = full.removesuffix(".original").removesuffix(".parametrizations.weight").removesuffix(".weight")
-    return dict(layer=layer, type=type(m).__name__, w_bits=FLOAT, w_quant="", a_bits=FLOAT, reads="", note=getattr(m, "stays", "not converted"))
+    layer = (
+        full.removesuffix(".original")
+        .removesuffix(".parametrizations.weight")
+        .removesuffix(".weight")
+    )
+    return dict(
+        layer=layer,
+        type=type(m).__name__,
+        w_bits=FLOAT,
+        w_quant="",
+        a_bits=FLOAT,
+        reads="",
+        note=getattr(m, "stays", "not converted"),
+    )
 
 def _read_by(model: nn.Module, name: str, m: QuantWeight) -> list[nn.Module]:
     "The modules that a layer reads, also where the network is a part of `model`."
@@ -635,78 +1032,156 @@ def _read_by(model: nn.Module, name: str, m: QuantWeight) -> list[nn.Module]:
 def quantize(
     model: nn.Module,  # any float network, or one quantized before; not changed
     w_bits: int = 4,  # bits of all weights but the first and last layers'; 1-8 or 32
-    a_bits: int = 4,  # bits of all activations but those only the last layer reads; 1-8 or 32 (clip only)
+    # bits of all activations but those only the last layer reads; 1-8 or 32 (clip only)
+    a_bits: int = 4,
     *,
-    w_quant: str = "dorefa",  # weight quantizer: "dorefa", "sawb", or with a learned clip "pact", "lsq"
+    # weight quantizer: "dorefa", "sawb", or with a learned clip "pact", "lsq"
+    w_quant: str = "dorefa",
     first_bits: int = FLOAT,  # weight and input of the first layer; 32 in the paper's main tables
     last_bits: int = FLOAT,  # weight and input of the last layer
     alpha: float = 10.0,  # start value of every α (6 at most where ReLU6 was)
-    activation: str = "pact",  # "dorefa": clip at 1, not learned; "relu": left as they are (a_bits must be 32)
-    fp_shortcut: bool = False,  # shortcuts of residual sums, with their convolutions, in full precision
+    # "dorefa": clip at 1, not learned; "relu": left as they are (a_bits must be 32)
+    activation: str = "pact",
+    # shortcuts of residual sums, with their convolutions, in full precision
+    fp_shortcut: bool = False,
     bits_by: str = "",  # overrides, e.g. "layer1=4, *.conv2=2/8" (weights/activations)
     alpha_grad: str = "paper",  # rule of α's gradient: "paper" (Eq. 3), "interior" or "lsq"
     w_scale: str = "layer",  # of 1-bit weights: one scale a "layer" or a "channel"
-    hysteresis: float = 0.0,  # of 1-bit weights: threshold of a change of sign, in mean |w| of the layer, 0 to 0.5
-    keep_scale: Optional[bool] = None,  # the float weights' scale under DoReFa; None: kept where no norm takes it out
-    x: Any = None,  # an example input, or a tuple of inputs: graph and network are compared on it, to the bit
+    # of 1-bit weights: threshold of a change of sign, in mean |w| of the layer, 0 to 0.5
+    hysteresis: float = 0.0,
+    # the float weights' scale under DoReFa; None: kept where no norm takes it out
+    keep_scale: Optional[bool] = None,
+    # an example input, or a tuple of inputs: graph and network are compared on it, to the bit
+    x: Any = None,
 ) -> nn.Module:  # a low-bit copy; parameters keep their names, each PACT adds one `alpha`
-    "A low-bit copy of `model`: weights quantized, each use of a ReLU its own PACT. See `report`. `ValueError` for a network that cannot be read, or low bits that reach nothing; a warning for what stays float."
-    how = dict(weights=dict(w_quant=w_quant, w_scale=w_scale, hysteresis=hysteresis), ends={"first layer": first_bits, "last layer": last_bits}, alpha=alpha, activation=activation, keep_scale=keep_scale)
+    """A low-bit copy of `model`: weights quantized, each use of a ReLU its own PACT. See `report`.
+    `ValueError` for a network that cannot be read, or low bits that reach nothing; a warning
+    for what stays float."""
+    how = dict(
+        weights=dict(w_quant=w_quant, w_scale=w_scale, hysteresis=hysteresis),
+        ends={"first layer": first_bits, "last layer": last_bits},
+        alpha=alpha,
+        activation=activation,
+        keep_scale=keep_scale,
+    )
     net, rules = _check_quantize(model, w_bits, a_bits, how, alpha_grad), parse_bits_by(bits_by)
     low, lost = _convert(net, w_bits, a_bits, how, fp_shortcut, rules, x)
     _check_rules(low, rules, activation)
     for m in low.modules():
         if isinstance(m, PACT) and not isinstance(m, FixedClip): m.grad = alpha_grad
-    asked = {w_bits, a_bits, first_bits, last_bits, *(b for pair in rules.values() for b in pair)} != {FLOAT}
+    asked = {
+        w_bits,
+        a_bits,
+        first_bits,
+        last_bits,
+        *(b for pair in rules.values() for b in pair),
+    } != {FLOAT}
     if asked: lost += _unreached(low)
     if lost: warnings.warn(f"{type(net).__name__}: " + "; ".join(lost), stacklevel=2)
     return low
 
+# %% ../nbs/05_layers.ipynb #d9a7fcb9
 def _unreached(low: nn.Module) -> list[str]:
     "In words, what stays float though low bits were asked for; `ValueError` if everything does."
-    rows = [r for r in report(low) if (r["w_bits"] == FLOAT or "elsewhere" in r["note"]) and r["note"]]
+    rows = [
+        r for r in report(low) if (r["w_bits"] == FLOAT or "elsewhere" in r["note"]) and r["note"]
+    ]
     told = ", ".join(f"{r['layer']} ({r['note'].removeprefix('not converted: ')})" for r in rows)
-    low_bit = any(isinstance(m, QuantWeight) and m.w_bits != FLOAT or isinstance(m, PACT) and m.k != FLOAT for m in low.modules())
-    if not low_bit: raise ValueError(f"low bits reach nothing in this network: {told or 'it has no layer with a weight'}. First and last layer take theirs from first_bits and last_bits")
+    low_bit = any(
+        isinstance(m, QuantWeight) and m.w_bits != FLOAT or isinstance(m, PACT) and m.k != FLOAT
+        for m in low.modules()
+    )
+    if not low_bit:
+        raise ValueError(
+            f"low bits reach nothing in this network: {told or 'it has no layer with a weight'}."
+            " First and last layer take theirs from first_bits and last_bits"
+        )
     others = [r for r in rows if r["note"].startswith(("not ", "its ")) and r["note"] != UNTRACED]
-    names = ", ".join(f"{r['layer']} ({r['note'].removeprefix('not converted: ')})" for r in others[:8])
-    return [f"stays float: {names}{f' and {len(others) - 8} more' if len(others) > 8 else ''}; see report"] if others else []
+    names = ", ".join(
+        f"{r['layer']} ({r['note'].removeprefix('not converted: ')})" for r in others[:8]
+    )
+    return (
+        [
+            f"stays float: {names}{f' and {len(others) - 8} more' if len(others) > 8 else ''}; see"
+            " report"
+        ]
+        if others
+        else []
+    )
 
 # %% ../nbs/05_layers.ipynb #baee4736
 def check_levels(
     model: nn.Module,  # a quantized network
     x: Any,  # one batch of its input, or a tuple of inputs
 ) -> list[dict]:  # one row a checked call of a layer: layer, distinct, allowed
-    "Count distinct input values of every layer with a_bits < 32; `ValueError` names those with too many or strange ones, those never called, and a network with none."
-    if is_view(model): raise ValueError("this is a fused view of a network; check the network itself")
-    if warm := [n for n, m in model.named_modules() if getattr(m, "warm", False)]: raise ValueError(f"nothing is quantized in {', '.join(warm)}: end the warm start first")
-    layers = {n: m for n, m in model.named_modules() if isinstance(m, QuantWeight) and (m.a_bits, m.w_bits) != (FLOAT, FLOAT)}
+    """Count distinct input values of every layer with a_bits < 32; `ValueError` names those with
+    too many or strange ones, those never called, and a network with none."""
+    if is_view(model):
+        raise ValueError("this is a fused view of a network; check the network itself")
+    if warm := [n for n, m in model.named_modules() if getattr(m, "warm", False)]:
+        raise ValueError(f"nothing is quantized in {', '.join(warm)}: end the warm start first")
+    layers = {
+        n: m
+        for n, m in model.named_modules()
+        if isinstance(m, QuantWeight) and (m.a_bits, m.w_bits) != (FLOAT, FLOAT)
+    }
     rows, strange, called = [], [], set()
     hooks = [(m, _look(model, n, m, rows, strange, called)) for n, m in layers.items()]
     with hooked(hooks, before=True), evaluating(model): run_on(model, x)
-    strange += [f"{n} is never called, so its bits mean nothing" for n, m in layers.items() if n not in called and getattr(m, "stays", "") != "not used by forward"]
-    bad = [f"{r['layer']} reads {r['distinct']} values, {r['allowed']} allowed" for r in rows if r["distinct"] > r["allowed"]] + strange
-    if bad: raise ValueError("float input leaks into a quantized layer: " + "; ".join(bad) + _untraced(model))
-    if not rows: raise ValueError("no layer of this network claims to read levels, so there is nothing to check; quantize it with a_bits below 32" + _untraced(model))
+    strange += [
+        f"{n} is never called, so its bits mean nothing"
+        for n, m in layers.items()
+        if n not in called and getattr(m, "stays", "") != "not used by forward"
+    ]
+    bad = [
+        f"{r['layer']} reads {r['distinct']} values, {r['allowed']} allowed"
+        for r in rows
+        if r["distinct"] > r["allowed"]
+    ] + strange
+    if bad:
+        raise ValueError(
+            "float input leaks into a quantized layer: " + "; ".join(bad) + _untraced(model)
+        )
+    if not rows:
+        raise ValueError(
+            "no layer of this network claims to read levels, so there is nothing to check; quantize"
+            " it with a_bits below 32"
+            + _untraced(model)
+        )
     return rows
 
+# %% ../nbs/05_layers.ipynb #a6a33e9a
 def _untraced(model: nn.Module) -> str:
     "The end of an error message: why a network was not read as a graph."
     why = next((m.untraced for m in model.modules() if hasattr(m, "untraced")), "")
-    return f"; the network could not be traced and was converted module by module: {why}" if why else ""
+    return (
+        f"; the network could not be traced and was converted module by module: {why}"
+        if why
+        else ""
+    )
 
-def _look(model: nn.Module, name: str, layer: QuantWeight, rows: list, strange: list, called: set) -> Any:
+# %% ../nbs/05_layers.ipynb #e9d75d0e
+def _look(
+    model: nn.Module, name: str, layer: QuantWeight, rows: list, strange: list, called: set
+) -> Any:
     "A hook that compares what a layer reads with what it should."
     acts = _read_by(model, name, layer)
-    if gone := [n for n, a in zip(layer.reads, acts) if not isinstance(a, PACT)]: strange.append(f"{name} reads {', '.join(gone)}, which is no PACT"); acts = []
+    if gone := [n for n, a in zip(layer.reads, acts) if not isinstance(a, PACT)]:
+        strange.append(f"{name} reads {', '.join(gone)}, which is no PACT")
+        acts = []
     allowed = sum(2**a.k for a in acts) or 2**layer.a_bits
-    if not layer.reads: acts = [a for a in model.modules() if isinstance(a, PACT) and a.bits != FLOAT]  # not traced: any will do
+    # not traced: any will do
+    if not layer.reads:
+        acts = [a for a in model.modules() if isinstance(a, PACT) and a.bits != FLOAT]
     def hook(m, args):
         called.add(name)
         if layer.a_bits == FLOAT: return
         v = levels_used(args[0])
         rows.append(dict(layer=name, distinct=len(v), allowed=allowed))
-        if not acts or not torch.stack([a.forward(v.clone()) == v for a in acts]).any(0).all(): strange.append(f"{name} reads values that are no level of {', '.join(layer.reads) or 'any PACT'}")
+        if not acts or not torch.stack([a.forward(v.clone()) == v for a in acts]).any(0).all():
+            strange.append(
+                f"{name} reads values that are no level of {', '.join(layer.reads) or 'any PACT'}"
+            )
     return hook
 
 # %% ../nbs/05_layers.ipynb #d20cdbd1
@@ -714,7 +1189,8 @@ CALIBRATIONS = ("max", "percentile", "mse")
 
 def _alpha_for(x: Tensor, act: PACT, method: str, q: float) -> float:
     x, k = x.detach().float().flatten(), act.k
-    if isinstance(act, SignedPACT): x, k = x.abs(), k if k == FLOAT else k - 1  # |x| has the unsigned grid of one bit less
+    # |x| has the unsigned grid of one bit less
+    if isinstance(act, SignedPACT): x, k = x.abs(), k if k == FLOAT else k - 1
     if method == "mse": a = x.mean().item() if k == 0 else best_alpha(x, k)
     else: a = percentile_alpha(x, q if method == "percentile" else 100.0)
     return min(a, getattr(act, "limit", math.inf))
@@ -727,21 +1203,43 @@ def calibrate(
     q: float = 99.9,  # the percentile, of the positive inputs
     silent: str = "refuse",  # an activation that never fires: "refuse", or "keep" its α as it is
 ) -> dict[str, float]:  # name of each PACT → its new α; a fixed clip has none
-    "Set each α from data, layer by layer in one forward pass; nothing but α changes. `ValueError` for an activation that never fires or never runs."
-    if method not in CALIBRATIONS: raise ValueError(f"method must be one of {', '.join(CALIBRATIONS)}; got {method!r}")
-    if silent not in ("refuse", "keep"): raise ValueError(f"silent must be refuse or keep; got {silent!r}")
-    if is_view(model): raise ValueError("this is a fused view of a network; calibrate the network itself")
-    if not any(isinstance(m, PACT) for m in model.modules()): raise ValueError("no PACT in this network, so no α to set; quantize it first" + _untraced(model))
-    acts, seen = {n: m for n, m in model.named_modules() if isinstance(m, PACT) and not isinstance(m, FixedClip)}, {}
+    """Set each α from data, layer by layer in one forward pass; nothing but α changes.
+    `ValueError` for an activation that never fires or never runs."""
+    if method not in CALIBRATIONS:
+        raise ValueError(f"method must be one of {', '.join(CALIBRATIONS)}; got {method!r}")
+    if silent not in ("refuse", "keep"):
+        raise ValueError(f"silent must be refuse or keep; got {silent!r}")
+    if is_view(model):
+        raise ValueError("this is a fused view of a network; calibrate the network itself")
+    if not any(isinstance(m, PACT) for m in model.modules()):
+        raise ValueError(
+            "no PACT in this network, so no α to set; quantize it first" + _untraced(model)
+        )
+    acts, seen = {
+        n: m
+        for n, m in model.named_modules()
+        if isinstance(m, PACT) and not isinstance(m, FixedClip)
+    }, {}
     def start(name):
         def hook(act, args):
             new = args[0].detach().float().flatten()
-            seen[name] = torch.cat([seen[name], new]) if name in seen else new  # a shared one fits all it reads
+            # a shared one fits all it reads
+            seen[name] = torch.cat([seen[name], new]) if name in seen else new
             try: act.alpha.data.fill_(_alpha_for(seen[name], act, method, q))
             except ValueError as e:
-                if silent == "refuse": raise ValueError(f"no start for α of {name}: {e}. silent='keep' leaves it at {act.alpha.item():.4g}") from e
+                if silent == "refuse":
+                    raise ValueError(
+                        f"no start for α of {name}: {e}. silent='keep' leaves it at"
+                        f" {act.alpha.item():.4g}"
+                    ) from e
             act.least = seen[name].min().item()
         return hook
-    with hooked([(m, start(n)) for n, m in acts.items()], before=True), buffers_kept(model), torch.no_grad(): run_on(model, x)
-    if never := [n for n in acts if n not in seen]: warnings.warn(f"calibrate: {', '.join(never)} did not run, and α stays as it was", stacklevel=2)
+    with hooked([(m, start(n)) for n, m in acts.items()], before=True), buffers_kept(
+        model
+    ), torch.no_grad():
+        run_on(model, x)
+    if never := [n for n in acts if n not in seen]:
+        warnings.warn(
+            f"calibrate: {', '.join(never)} did not run, and α stays as it was", stacklevel=2
+        )
     return {n: acts[n].alpha.item() for n in seen}

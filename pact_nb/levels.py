@@ -15,14 +15,17 @@ from .pact import PACT, SignedPACT
 
 # %% ../nbs/05a_levels.ipynb #5ec227dc
 def op_name(node: fx.Node, mods: dict) -> str:
-    "'max_pool2d' for torch's function or method, 'MaxPool2d' for a module; '' for what is not torch's."
+    """'max_pool2d' for torch's function or method, 'MaxPool2d' for a module; '' for what is not
+    torch's."""
     if node.op == "call_method": return node.target
     if node.op == "call_module":
         m = mods[node.target]
         return type(m).__name__ if type(m).__module__.startswith("torch.nn") else ""
     if node.op != "call_function": return ""
     home = (getattr(node.target, "__module__", None) or "torch").split(".")[0]
-    return getattr(node.target, "__name__", "") if home in ("torch", "_operator", "builtins") else ""
+    return (
+        getattr(node.target, "__name__", "") if home in ("torch", "_operator", "builtins") else ""
+    )
 
 def argument(node: fx.Node, i: int, name: str, default: Any = None) -> Any:
     "The argument of a call at position `i` or under `name`."
@@ -37,9 +40,26 @@ def first_input(node: fx.Node) -> Any:
 
 # %% ../nbs/05a_levels.ipynb #088ebf77
 ADDS = (operator.add, operator.iadd, torch.add)
-_PAIRS = ("add", "add_", "iadd", "mul", "mul_", "imul", "multiply", "div", "div_", "truediv", "itruediv", "maximum",
-          "minimum", "matmul", "bmm", "mm")  # both inputs count
+_PAIRS = (
+    "add",
+    "add_",
+    "iadd",
+    "mul",
+    "mul_",
+    "imul",
+    "multiply",
+    "div",
+    "div_",
+    "truediv",
+    "itruediv",
+    "maximum",
+    "minimum",
+    "matmul",
+    "bmm",
+    "mm",
+)  # both inputs count
 
+# %% ../nbs/05a_levels.ipynb #ad02b296
 def operands(node: fx.Node, mods: dict) -> list:
     "The inputs whose values the result is made of: nodes and numbers."
     if op_name(node, mods) in _PAIRS:
@@ -48,26 +68,47 @@ def operands(node: fx.Node, mods: dict) -> list:
     first = first_input(node)
     return list(first) if isinstance(first, (list, tuple)) else [first]
 
-# %% ../nbs/05a_levels.ipynb #3ec80af6
-KEEP = """flatten view reshape permute transpose contiguous squeeze unsqueeze chunk split tensor_split unbind clone
-getitem cat concat concatenate stack hstack vstack select narrow index_select roll flip fliplr flipud rot90 repeat
-repeat_interleave expand expand_as broadcast_to tile detach swapaxes swapdims movedim moveaxis view_as reshape_as
-unflatten t pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle max_pool1d max_pool2d max_pool3d
-adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d amax pad interpolate upsample float to cpu cuda getattr
-MaxPool1d MaxPool2d MaxPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d Flatten Unflatten Identity
-ZeroPad1d ZeroPad2d ZeroPad3d ReflectionPad1d ReflectionPad2d ReplicationPad1d ReplicationPad2d CircularPad1d
-CircularPad2d Dropout Dropout1d Dropout2d Dropout3d PixelShuffle PixelUnshuffle ChannelShuffle Upsample
-UpsamplingNearest2d relu relu_ ReLU""".split()
-KEEP_SIGN = """add add_ iadd mul mul_ imul multiply div div_ truediv itruediv maximum minimum matmul bmm mm mean sum
-cumsum prod median amin max min avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d
-adaptive_avg_pool3d interpolate upsample dropout clamp clip clamp_max silu gelu mish elu celu selu leaky_relu tanh
-hardswish hardtanh sqrt log1p AvgPool1d AvgPool2d AvgPool3d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d
-double half bfloat16 type_as Upsample UpsamplingBilinear2d SiLU GELU Mish ELU CELU SELU LeakyReLU Tanh Hardswish Hardtanh""".split()
-MAKE_SIGN = """relu relu_ relu6 ReLU ReLU6 sigmoid sigmoid_ softmax exp softplus abs abs_ square hardsigmoid norm var
-std ones_like zeros_like rand_like Sigmoid Softmax Softmax2d Softplus Hardsigmoid ClipOnly""".split()
+# %% ../nbs/05a_levels.ipynb #612d9948
+KEEP = """
+flatten view reshape permute transpose contiguous squeeze unsqueeze chunk split tensor_split
+unbind clone getitem cat concat concatenate stack hstack vstack select narrow index_select roll
+flip fliplr flipud rot90 repeat repeat_interleave expand expand_as broadcast_to tile detach
+swapaxes swapdims movedim moveaxis view_as reshape_as unflatten t pixel_shuffle pixel_unshuffle
+channel_shuffle native_channel_shuffle max_pool1d max_pool2d max_pool3d adaptive_max_pool1d
+adaptive_max_pool2d adaptive_max_pool3d amax pad interpolate upsample float to cpu cuda getattr
+MaxPool1d MaxPool2d MaxPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d Flatten
+Unflatten Identity ZeroPad1d ZeroPad2d ZeroPad3d ReflectionPad1d ReflectionPad2d
+ReplicationPad1d ReplicationPad2d CircularPad1d CircularPad2d Dropout Dropout1d Dropout2d
+Dropout3d PixelShuffle PixelUnshuffle ChannelShuffle Upsample UpsamplingNearest2d relu relu_
+ReLU
+""".split()
+KEEP_SIGN = """
+add add_ iadd mul mul_ imul multiply div div_ truediv itruediv maximum minimum matmul bmm mm
+mean sum cumsum prod median amin max min avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d
+adaptive_avg_pool2d adaptive_avg_pool3d interpolate upsample dropout clamp clip clamp_max silu
+gelu mish elu celu selu leaky_relu tanh hardswish hardtanh sqrt log1p AvgPool1d AvgPool2d
+AvgPool3d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d double half bfloat16 type_as
+Upsample UpsamplingBilinear2d SiLU GELU Mish ELU CELU SELU LeakyReLU Tanh Hardswish Hardtanh
+""".split()
+
+# %% ../nbs/05a_levels.ipynb #00e5bc62
+MAKE_SIGN = """
+relu relu_ relu6 ReLU ReLU6 sigmoid sigmoid_ softmax exp softplus abs abs_ square hardsigmoid
+norm var std ones_like zeros_like rand_like Sigmoid Softmax Softmax2d Softplus Hardsigmoid
+ClipOnly
+""".split()
 
 # %% ../nbs/05a_levels.ipynb #bae37a99
-_LOW = (torch.float16, torch.bfloat16, torch.float64, torch.int8, torch.int32, torch.int64, torch.uint8, torch.bool)
+_LOW = (
+    torch.float16,
+    torch.bfloat16,
+    torch.float64,
+    torch.int8,
+    torch.int32,
+    torch.int64,
+    torch.uint8,
+    torch.bool,
+)
 
 def _mode(node: fx.Node, mods: dict) -> str:
     "How a call pads or interpolates."
@@ -75,14 +116,19 @@ def _mode(node: fx.Node, mods: dict) -> str:
     where = (2, "constant") if op_name(node, mods) == "pad" else (3, "nearest")
     return argument(node, where[0], "mode", where[1])
 
+# %% ../nbs/05a_levels.ipynb #9533a2bd
 def _keeps(node: fx.Node, mods: dict) -> bool:
     "Whether a call only moves, picks and repeats values, or adds zeros."
     name = op_name(node, mods)
     if name not in KEEP: return False
     if name == "pad": return _mode(node, mods) != "constant" or not argument(node, 3, "value", 0)
-    if name in ("interpolate", "upsample", "Upsample"): return _mode(node, mods).startswith("nearest")
+    if name in ("interpolate", "upsample", "Upsample"):
+        return _mode(node, mods).startswith("nearest")
     if name == "getattr": return argument(node, 1, "name") in ("T", "mT")
-    if name == "to": return not any(v in _LOW for v in (*node.args[1:], *node.kwargs.values()) if isinstance(v, torch.dtype))
+    if name == "to":
+        return not any(
+            v in _LOW for v in (*node.args[1:], *node.kwargs.values()) if isinstance(v, torch.dtype)
+        )
     return True
 
 def _keeps_sign(node: fx.Node, mods: dict) -> bool:
@@ -93,10 +139,12 @@ def _keeps_sign(node: fx.Node, mods: dict) -> bool:
     if name in ("clamp", "clip", "clamp_max"): return _bounds(node, mods)[1] >= 0
     return name in KEEP_SIGN and node.kwargs.get("alpha", 1) >= 0
 
+# %% ../nbs/05a_levels.ipynb #491d3ed9
 def _makes_sign(node: fx.Node, mods: dict) -> bool:
     "Whether nothing negative can come out, whatever goes in."
     name = op_name(node, mods)
-    if type(mods.get(node.target) if node.op == "call_module" else None).__name__ == "ClipOnly": return True
+    if type(mods.get(node.target) if node.op == "call_module" else None).__name__ == "ClipOnly":
+        return True
     if name in ("pow", "pow_"): return argument(node, 1, "exponent") in (2, 4)
     if name in ("mul", "imul") and len(node.args) == 2 and node.args[0] is node.args[1]: return True
     return name in MAKE_SIGN or clip_limit(node, mods) is not None
@@ -109,7 +157,8 @@ _HARDS = ("hardtanh", "hardtanh_", "Hardtanh", "relu6", "ReLU6")
 def _bounds(node: fx.Node, mods: dict) -> tuple[Any, Any]:
     "(least, largest) value that a call lets through; None, inf or a node where it is no number."
     name = op_name(node, mods)
-    if name in _RELUS or name == "clamp_min" or name == "clamp_min_": return 0 if name in _RELUS else argument(node, 1, "min"), math.inf
+    if name in _RELUS or name == "clamp_min" or name == "clamp_min_":
+        return 0 if name in _RELUS else argument(node, 1, "min"), math.inf
     if name == "clamp_max": return None, argument(node, 1, "max")
     if name in ("relu6", "ReLU6"): return 0, 6.0
     if name == "Hardtanh": return mods[node.target].min_val, mods[node.target].max_val
@@ -123,13 +172,17 @@ def _threshold(node: fx.Node, mods: dict) -> tuple:
     if node.op == "call_module": return mods[node.target].threshold, mods[node.target].value
     return argument(node, 1, "threshold"), argument(node, 2, "value")
 
+# %% ../nbs/05a_levels.ipynb #ab92922c
 def clip_limit(node: fx.Node, mods: dict) -> Optional[float]:
     "The upper bound of a clip at zero, inf for ReLU; None for what is no such clip."
     name = op_name(node, mods)
-    if name in ("Threshold", "threshold", "threshold_"): return math.inf if _threshold(node, mods) == (0, 0) else None
+    if name in ("Threshold", "threshold", "threshold_"):
+        return math.inf if _threshold(node, mods) == (0, 0) else None
     if name not in (*_RELUS, *_CLAMPS, *_HARDS, "clamp_min", "clamp_min_"): return None
     low, high = _bounds(node, mods)
-    fits = isinstance(low, (int, float)) and low == 0 and isinstance(high, (int, float)) and high > 0
+    fits = (
+        isinstance(low, (int, float)) and low == 0 and isinstance(high, (int, float)) and high > 0
+    )
     return float(high) if fits else None
 
 # %% ../nbs/05a_levels.ipynb #d0082999
@@ -137,7 +190,8 @@ def source_of(
     node: Any,  # a node, or a number in its place
     mods: dict[str, nn.Module],  # modules of the graph by name
     known: Optional[dict] = None,  # results so far
-) -> tuple[str, tuple[str, ...]]:  # ("levels", names of PACTs), ("non-negative", ()) or ("float", ())
+# ("levels", names of PACTs), ("non-negative", ()) or ("float", ())
+) -> tuple[str, tuple[str, ...]]:
     "What comes out of `node`."
     if not isinstance(node, fx.Node): return _of_number(node)
     known = {} if known is None else known
@@ -147,11 +201,17 @@ def source_of(
 def _of_number(v: Any) -> tuple[str, tuple]:
     return ("non-negative" if isinstance(v, (int, float)) and v >= 0 else "float"), ()
 
+# %% ../nbs/05a_levels.ipynb #7848689f
 def _source(node: fx.Node, mods: dict, known: dict) -> tuple[str, tuple]:
-    if node.op == "call_module" and isinstance(mods[node.target], PACT): return "levels", (node.target,)
+    if node.op == "call_module" and isinstance(mods[node.target], PACT):
+        return "levels", (node.target,)
     parts = [source_of(p, mods, known) for p in operands(node, mods)]
     names = tuple(dict.fromkeys(n for _, ns in parts for n in ns))
-    signed = not parts or any(kind == "float" for kind, _ in parts) or any(isinstance(mods[n], SignedPACT) for n in names)
+    signed = (
+        not parts
+        or any(kind == "float" for kind, _ in parts)
+        or any(isinstance(mods[n], SignedPACT) for n in names)
+    )
     if _keeps(node, mods):
         if parts and all(kind == "levels" for kind, _ in parts): return "levels", names
         return ("float" if signed else "non-negative"), ()

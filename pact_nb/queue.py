@@ -42,6 +42,7 @@ class Plan:
 
 KEYS = ("about", "commit", "keep", "parameters", "runs")  # of a plan's file
 
+# %% ../nbs/11e_queue.ipynb #d027a502
 def read_plan(path: str | Path, data_dir: Optional[str] = None) -> Plan:
     "Read a plan; `ValueError` names the run that is wrong, or builds on no earlier run."
     import yaml
@@ -139,6 +140,7 @@ def restore(places: Places, name: str) -> bool:
         shutil.copytree(kept, folder, dirs_exist_ok=True)
     return status_of(folder) != "none"
 
+# %% ../nbs/11e_queue.ipynb #87395fd5
 def open_runs(plan: Plan, places: Places) -> list[str]:
     "Runs without a result, and parents of such whose network is gone, in the plan's order."
     todo = {n for n in plan.cells if not places.result(n).is_file()}
