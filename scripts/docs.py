@@ -14,7 +14,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from docs_links import check  # noqa: E402
 
 # reading order comes from the table in nbs/index.ipynb; a section starts with the page named here
-SECTIONS = {"00_core": "Quantizers", "05_layers": "Networks", "07_data": "Data and recipes", "08b_parallel": "Training", "10_evaluation": "Evaluation and runs", "12_integer": "Integers, files, cost", "20_documents": "Experiments", "train": "Jobs"}
+SECTIONS = {"00_core": "Quantizers", "05a_levels": "Networks", "07_data": "Data and recipes", "08b_parallel": "Training", "10_evaluation": "Evaluation and runs", "12_integer": "Integers, files, cost", "20_documents": "Experiments", "train": "Jobs"}
 PAGES = {"README.md": "index.ipynb", "data/README.md": "data.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}  # in the repository → on the site
 FLAGS = ("export", "slow", "cuda", "data")  # directives that a reader sees as a label
 
