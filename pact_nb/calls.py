@@ -219,7 +219,9 @@ def plan(view: Tensor, base: tuple) -> list[tuple]:
     if (lists := _axes(view, base)) is None:
         return [("gather", dict(shape=list(view.shape), dim=view.dim() + 1), dict(table=view))]
     cut = [(d, i.tolist()) for d, i in enumerate(lists) if i.tolist() != list(range(base[d]))]
-    return _slice_or_pad(cut, base) or [("take", dict(axes=[[d + 1, i] for d, i in cut]), {})]
+    return _slice_or_pad(cut, base) or [_take(cut, len(base) + 1)]
+
+def _take(cut: list, dim: int) -> tuple: return "take", dict(axes=[[d + 1, i] for d, i in cut], dim=dim), {}
 
 def _reshaped(view: Tensor, base: tuple) -> list[tuple]:
     if tuple(view.shape) == tuple(base): return []

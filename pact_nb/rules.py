@@ -422,7 +422,7 @@ def _product(self: Writer, kind: str, v: Value, how: dict, layer: _Layer) -> Val
     except ValueError as e: raise self.no(f"{e}; a network in half precision needs .float() first") from e
     w, dim = layer.turn(w), len(self.out_shape) + 1
     (name, s, top), last = self.settle(v).terms[0], kind == "linear"
-    parts = self.parts(name, s, w, how.get("groups", 1), last)
+    parts = self.parts(name, s, w, how.get("groups", 1), dim)
     terms = [self.accumulated(kind, *p, scale.flatten(), top, how, layer, dim) for p in parts]
     self.layers.append(layer.row(integer=True, input_max=top, bound=max(b for *_, b in terms)))
     bias = ZERO if layer.bias is None else _edge(layer.bias.double(), dim, last)
@@ -443,7 +443,7 @@ def _accumulated(self: Writer, kind, name, w, s, scale, top, how, layer, dim) ->
     return acc, _edge(s * (scale if scale.numel() > 1 else scale.squeeze()), dim, kind == "linear"), bound
 
 # %% ../nbs/12ab_rules.ipynb #c5e0917e
-def _parts(self: Writer, name: str, s: Tensor, w: Tensor, groups: int, last: bool) -> list[tuple]:
+def _parts(self: Writer, name: str, s: Tensor, w: Tensor, groups: int, dim: int) -> list[tuple]:
     "(codes, weights, scale) for each scale among the input channels."
     if s.dim() == 0: return [(name, w, s)]
     if s.dim() > 1 or len(s) != w.shape[1] * groups:
@@ -451,7 +451,8 @@ def _parts(self: Writer, name: str, s: Tensor, w: Tensor, groups: int, last: boo
     if groups > 1: return self.group_parts(name, s, w, groups)
     def part(u: Tensor) -> tuple:
         index = (s == u).nonzero().flatten()
-        return self.emit("take", [name], dict(axes=[[1, index.tolist()]])), w[:, index], u
+        taken = self.emit("take", [name], dict(axes=[[1, index.tolist()]], dim=dim))
+        return taken, w[:, index], u
     return [part(u) for u in torch.unique(s)]
 
 def _group_parts(self: Writer, name: str, s: Tensor, w: Tensor, groups: int) -> list[tuple]:
@@ -464,7 +465,8 @@ def _group_parts(self: Writer, name: str, s: Tensor, w: Tensor, groups: int) -> 
     return [part(u) for u in torch.unique(s)]
 
 def _linear(self: Writer, c, m: Optional[nn.Module]) -> Value:
-    return self.product("linear", c.take("input"), {}, self.layer_of(c, m))
+    how = dict(dim=len(self.out_shape) + 1)
+    return self.product("linear", c.take("input"), how, self.layer_of(c, m))
 
 Writer.layer_of, Writer.padded, Writer.product, Writer.source_shape = _layer_of, _padded, _product, _source_shape
 Writer.parts, Writer.group_parts, Writer.accumulated = _parts, _group_parts, _accumulated
