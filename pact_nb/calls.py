@@ -160,7 +160,7 @@ def _read(labels: Tensor, like: Tensor) -> Optional[Tensor]:
     first, second = labels if len(labels) == 2 else (labels[:0], labels[:0])
     apart = torch.where(first > 0, first + like.max(), 0)
     whole = torch.equal(first, first.round()) and len(labels) == 2
-    return first.long() - 1 if whole and torch.equal(second, apart) else None
+    return first.long().contiguous() - 1 if whole and torch.equal(second, apart) else None
 
 def moved(
     f: Callable,  # any operation on a tensor [2, …]
@@ -183,7 +183,7 @@ def _noise(places: int) -> Tensor:
 
 def _seen(view: Tensor, noise: Tensor) -> Tensor:
     "What a view shows of two images of a base."
-    return torch.where(view >= 0, noise[:, view.clamp(min=0)], 0)
+    return torch.where(view >= 0, noise[:, view.clamp(min=0)], 0).contiguous()
 
 def _checked(out: Any, shown: Tensor, labels: Tensor, noise: Tensor) -> Optional[Tensor]:
     if not isinstance(out, Tensor) or out.dtype != torch.float64 or not out.dim(): return None
