@@ -48,6 +48,12 @@ def _walk(model: fx.GraphModule, x: Tensor, constants: set) -> _Walk:
     with evaluating(model), torch.no_grad(): walk.run(x)
     return walk
 
+def _pair(a: Any, b: Any) -> tuple:
+    "A constant for two and for three images; for one, where it is the same for each."
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor) and a.dim() and a.shape != b.shape): return a, b
+    def one(v: Tensor) -> Tensor: return v[:1] if torch.equal(v, v[:1].expand_as(v)) else v
+    return (one(a), one(b)) if (len(a), len(b)) == (2, 3) else (a, b)
+
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, Tensor): return a.shape == b.shape and torch.equal(a, b)
     return a == b
@@ -69,8 +75,9 @@ def facts(
     constants = constant_nodes(model.graph)
     three = torch.cat([x[:3]] * 3)[:3]
     two, other = _walk(model, three[:2], constants), _walk(model, three, constants)
-    varying = {n for n, v in two.values.items() if not _same(v, other.values[n])}
-    return Facts(two.shapes, two.dtypes, two.values, varying)
+    pairs = {n: _pair(v, other.values[n]) for n, v in two.values.items()}
+    varying = {n for n, (a, b) in pairs.items() if not _same(a, b)}
+    return Facts(two.shapes, two.dtypes, {n: a for n, (a, _) in pairs.items()}, varying)
 
 # %% ../nbs/12a_calls.ipynb #256f1b28
 _NEEDED = object()

@@ -456,12 +456,12 @@ def _parts(self: Writer, name: str, s: Tensor, w: Tensor, groups: int, dim: int)
     return [part(u) for u in torch.unique(s)]
 
 def _group_parts(self: Writer, name: str, s: Tensor, w: Tensor, groups: int) -> list[tuple]:
-    "Groups of one scale each are one product; else one for each scale, other weights zero."
-    per, each = s.view(groups, -1), len(w) // groups
-    if (per == per[:, :1]).all(): return [(name, w, per[:, 0].repeat_interleave(each))]
+    "Groups of one scale each are one product; else one for each scale, other channels zero."
+    per = s.view(groups, -1)
+    if (per == per[:, :1]).all(): return [(name, w, per[:, 0].repeat_interleave(len(w) // groups))]
     def part(u: Tensor) -> tuple:
-        mine = (per == u).repeat_interleave(each, 0).view(len(w), -1, *[1] * (w.dim() - 2))
-        return name, w * mine, u
+        index = [i if e == u else -1 for i, e in enumerate(s)]
+        return self.emit("take", [name], dict(axes=[[1, index]], dim=w.dim())), w, u
     return [part(u) for u in torch.unique(s)]
 
 def _linear(self: Writer, c, m: Optional[nn.Module]) -> Value:
