@@ -349,13 +349,20 @@ def _opened(made: Exported, file: Path, x: Tensor) -> dict[str, np.ndarray]:
     if not np.abs(logits - got["logits"]).max() <= TOLERANCES[made.form][2] * size + 1e-6: raise ConvertError(f"form {made.form}: ONNX Runtime computes something else once its codes are no outputs")
     return got
 
-def write_checked(net: IntegerNetwork, made: Exported, path: str | Path, x: Optional[Tensor] = None) -> Exported:
-    "Write a graph, opened and compared before it takes its name; only written where ONNX Runtime is not installed."
+def write_checked(
+    net: IntegerNetwork,
+    made: Exported,
+    path: str | Path,
+    x: Optional[Tensor] = None,  # images to check it on
+    run: Callable = _opened,  # (made, file, images) → tensors by name
+    needs: str = "onnxruntime",  # the package that `run` needs; without it the file is only written
+) -> Exported:
+    "Write a graph, opened and compared before it takes its name; `ConvertError`, and no file, else."
     import onnx
-    part = Path(path).with_name(Path(path).name + ".part")
+    part, x = Path(path).with_name(Path(path).name + ".part"), example_of(net, x)
     try:
         onnx.save(made.model, str(part))
-        if find_spec("onnxruntime"): check_found(net, made, _opened(made, part, example_of(net, x)), example_of(net, x))
+        if find_spec(needs): check_found(net, made, run(made, part, x), x)
         os.replace(part, path)
     finally: part.unlink(missing_ok=True)
     return made

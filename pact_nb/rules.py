@@ -29,8 +29,8 @@ def weight_codes(
 ) -> tuple[Tensor, Tensor]:  # v int16 [weight's shape]; scale float64, [] or [C, 1, …]
     "The weight that the layer computes with, as whole numbers times a scale."
     if layer.w_bits == FLOAT: raise ValueError("a float weight has no codes")
-    w = layer.quant_weight().detach().double()
-    scale = _scale(layer, w)
+    w = layer.quant_weight().detach()
+    scale, w = _scale(layer, w).double(), w.double()
     v = torch.round(w / (scale + (scale == 0)))
     if not torch.allclose(v * scale, w, rtol=1e-5, atol=1e-12):
         raise ValueError(f"{layer} has weights that are no multiples of one scale")
@@ -45,7 +45,7 @@ def _scale(layer: QuantWeight, w: Tensor) -> Tensor:
     if how == "lsq": return layer.w_alpha.detach().double() / n_steps(k - 1)
     if how != "dorefa": return _odd_step(w)
     kept = layer._buffers.get("weight_scale", torch.ones(())).double()
-    return torch.tensor(1 / n_steps(k)).double() * kept
+    return torch.tensor(1 / n_steps(k), dtype=w.dtype).double() * kept
 
 def _odd_step(w: Tensor) -> Tensor:
     "The scale of odd multiples: the smallest magnitude where ±1 occurs, else half the gap."
@@ -464,6 +464,14 @@ def _group_parts(self: Writer, name: str, s: Tensor, w: Tensor, groups: int) -> 
         return self.emit("take", [name], dict(axes=[[1, index]], dim=w.dim())), w, u
     return [part(u) for u in torch.unique(s)]
 
+def _matmul(self: Writer, c, m: None) -> Value:
+    "A product with a constant matrix, which is a float layer."
+    v, w = c.take("input"), c.take("other")
+    if not (isinstance(v, Value) and isinstance(w, Tensor) and w.dim() == 2):
+        raise self.no("a matrix product of other things than the image's numbers and a constant matrix")
+    how = dict(dim=len(self.out_shape) + 1)
+    return self.product("linear", v, how, _Layer(self.where, None, w.detach().T.contiguous(), None))
+
 def _linear(self: Writer, c, m: Optional[nn.Module]) -> Value:
     how = dict(dim=len(self.out_shape) + 1)
     return self.product("linear", c.take("input"), how, self.layer_of(c, m))
@@ -588,14 +596,18 @@ def _div(self: Writer, c, m: None) -> Value:
     return self.with_constant(a, b, "div")
 
 def _neg(self: Writer, c, m: None) -> Value: return self.times(c.take("input"), -1)
-def _zeros(self: Writer, c, m: None) -> Value: return self.times(c.take("input"), 0)
 
 # %% ../nbs/12ab_rules.ipynb #f2aaa76d
 def _cat(self: Writer, c, m: None) -> Value:
     "Tensors beside one another, each with the factors it had."
-    parts, d = list(c.take("tensors")), c.take("dim")
-    rank = len(self.out_shape) + 1
-    d = d % rank
+    return self.beside(list(c.take("tensors")), c.take("dim") % (len(self.out_shape) + 1))
+
+def _stack(self: Writer, c, m: None) -> Value:
+    parts, d = c.take("tensors"), c.take("dim") % (len(self.out_shape) + 1)
+    if not all(isinstance(p, Value) for p in parts): raise self.no("a stack with constants in it")
+    return self.beside([self.move(p, lambda t: t.unsqueeze(d)) for p in parts] if d else parts, d)
+
+def _beside(self: Writer, parts: list, d: int) -> Value:
     if d == 0: raise self.no("a concatenation along the batch")
     like = next(p for p in parts if isinstance(p, Value))
     parts = [p if isinstance(p, Value) else self.filled(like, p, d) for p in parts]
@@ -631,7 +643,7 @@ def _filled(self: Writer, like: Value, c: Any, d: int) -> Value:
     return self.plus(empty, c[:1] if c.dim() == len(size) + 1 else c)
 
 Writer.constant, Writer.with_constant, Writer.plus, Writer.times = _constant, _with_constant, _plus, _times
-Writer.both, Writer.cat_floats, Writer.cat_term = _both, _cat_floats, _cat_term
+Writer.both, Writer.beside, Writer.cat_floats, Writer.cat_term = _both, _beside, _cat_floats, _cat_term
 Writer.cat_factor, Writer.filled = _cat_factor, _filled
 
 # %% ../nbs/12ab_rules.ipynb #5666e22a
@@ -729,20 +741,35 @@ def _float_mean(self: Writer, v: Value, how: dict, d: Tensor, out: tuple) -> Val
 
 def _mean(self: Writer, c, m: None, mean: bool = True) -> Value:
     "Mean or sum over dimensions other than the batch."
-    v, dims, keep, source = c.take("input"), c.take("dim"), c.take("keepdim"), self.source_shape()
+    v, kernel, first = self.lined_up(c)
+    out, count = self.out_shape, torch.full((1, 1, 1, 1), float(math.prod(kernel)) if mean else 1.0)
+    v = self.mean_over(v, kernel, kernel, count.double(), (first, 1, 1))
+    return self.move(v, lambda t: t.reshape(len(t), *out))
+
+def _lined_up(self: Writer, c) -> tuple[Value, list, int]:
+    "A value with the dimensions that are reduced last, as a map; its size, and the number of maps."
+    v, dims, source = c.take("input"), c.take("dim"), self.source_shape()
+    c.note("keepdim")  # shows in the shape that comes out
     rank = len(source) + 1
     dims = sorted(d % rank for d in ([dims] if isinstance(dims, int) else dims or range(rank)))
     if 0 in dims: raise self.no("a mean over the batch; name the dimensions that it goes over, without 0")
     rest = [d for d in range(1, rank) if d not in dims]
-    kernel, out = [math.prod(source[d - 1] for d in dims), 1], self.out_shape
-    if rank == 4 and dims == [2, 3]: kernel = list(source[1:])
-    else: v = self.move(v, lambda t: t.permute(0, *rest, *dims).reshape(len(t), -1, *kernel))
-    count = torch.full((1, 1, 1, 1), float(math.prod(kernel)) if mean else 1.0).double()
-    first = math.prod(source[d - 1] for d in rest)
-    v = self.mean_over(v, kernel, kernel, count, (first, 1, 1))
-    return self.move(v, lambda t: t.reshape(len(t), *out))
+    first, kernel = math.prod(source[d - 1] for d in rest), [math.prod(source[d - 1] for d in dims), 1]
+    if rank == 4 and dims == [2, 3]: return v, list(source[1:]), first
+    return self.move(v, lambda t: t.permute(0, *rest, *dims).reshape(len(t), -1, *kernel)), kernel, first
 
-Writer.each, Writer.adapted, Writer.mean_over, Writer.float_mean = _each, _adapted, _mean_over, _float_mean
+def _amax(self: Writer, c, m: None) -> Value:
+    "The largest over dimensions other than the batch, as a max-pool."
+    v, kernel, first = self.lined_up(c)
+    out = self.out_shape
+    how = dict(kernel=kernel, stride=kernel, dilation=[1, 1], padding=[0, 0], ceil=False)
+    def pool(w: Value) -> Value:
+        w = self.each(self.settle(w), "maxpool", how, (first, 1, 1))
+        return self.move(w, lambda t: t.reshape(len(t), *out))
+    return replace(v, later=[*v.later, pool]) if v.kind == "sum" else pool(v)
+
+Writer.each, Writer.adapted, Writer.lined_up = _each, _adapted, _lined_up
+Writer.mean_over, Writer.float_mean = _mean_over, _float_mean
 
 # %% ../nbs/12ab_rules.ipynb #cbbabc64
 _CONV = "input weight bias=None stride=1 padding=0 dilation=1 groups=1 padding_mode='zeros'"
@@ -778,8 +805,9 @@ RULES += [
     ((), (operator.mul, operator.imul, torch.mul, torch.multiply, "mul", "mul_"), "input other", _mul),
     ((), (operator.truediv, operator.itruediv, torch.div, "div", "div_"), "input other", _div),
     ((), (operator.neg, torch.neg, "neg"), "input", _neg),
-    ((), (torch.zeros_like,), "input", _zeros),
     ((), (torch.cat, torch.concat, torch.concatenate), "tensors dim=0", _cat),
+    ((), (torch.stack,), "tensors dim=0", _stack),
+    ((), (torch.matmul, operator.matmul, "matmul"), "input other", _matmul),
     (nn.MaxPool2d, (F.max_pool2d, torch.max_pool2d), _MAX, _maxpool),
     (nn.MaxPool1d, (F.max_pool1d, torch.max_pool1d), _MAX, partial(_maxpool, n=1)),
     (nn.AdaptiveMaxPool2d, (F.adaptive_max_pool2d,), "input output_size return_indices=False", _adaptive_max),
@@ -788,5 +816,6 @@ RULES += [
     (nn.AdaptiveAvgPool2d, (F.adaptive_avg_pool2d,), "input output_size", _adaptive),
     (nn.AdaptiveAvgPool1d, (F.adaptive_avg_pool1d,), "input output_size", partial(_adaptive, n=1)),
     ((), (torch.mean, "mean"), _LIKE, _mean),
+    ((), (torch.amax, "amax"), "input dim=None keepdim=False", _amax),
     ((), (torch.sum, "sum"), _LIKE, partial(_mean, mean=False)),
 ]
