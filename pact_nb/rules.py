@@ -255,7 +255,18 @@ def _settle(self: Writer, v: Value) -> Value:
     v.shape, v.view = tuple(v.view.shape), None
     return v
 
-Writer.as_move, Writer.move, Writer.move_later = _as_move, _move, _move_later
+def _ripe(self: Writer, v: Value) -> Value:
+    "A value on which nothing waits: one positive factor a channel does not change which is largest."
+    if not v.waits: return v
+    (_, f, top), *more = v.terms
+    plain = not more and max(f.dim(), v.bias.dim()) < 2 and (f > 0).all() and top < 2**24
+    if not (plain and v.clamp == (-math.inf, math.inf)):
+        raise self.no("behind a max-pool or clamp of unrounded sums; put a clip between the two")
+    out = replace(v, later=[])
+    for g in v.later: out = g(out)
+    return out
+
+Writer.as_move, Writer.move, Writer.move_later, Writer.ripe = _as_move, _move, _move_later, _ripe
 Writer.viewed, Writer.settle = _viewed, _settle
 
 # %% ../nbs/12ab_rules.ipynb #b22177cf
@@ -487,7 +498,7 @@ def _norm(self: Writer, c, m: Optional[nn.Module]) -> Value:
     if mean is None or c.take("training"):
         raise self.no("batch norm with the statistics of the batch at hand (track_running_stats=False); "
                       "a fixed network needs running statistics")
-    if v.waits: raise self.no("batch norm behind a max-pool or clamp of unrounded sums; put a clip between")
+    v = self.ripe(v)
     weight = torch.ones_like(mean) if weight is None else weight.detach()
     bias = torch.zeros_like(mean) if bias is None else bias.detach()
     stats = {k: t.detach().clone() for k, t in dict(mean=mean, var=var, weight=weight, bias=bias).items()}
@@ -550,8 +561,8 @@ def _constant(self: Writer, v: Value, c: Any) -> Tensor:
 
 def _with_constant(self: Writer, v: Value, c: Any, op: str) -> Value:
     "Add or multiply or divide by a constant."
-    if v.waits: raise self.no(f"{op} behind a max-pool or clamp of unrounded sums; put a clip between")
-    t = self.constant(self.settle(v), c)
+    v = self.settle(self.ripe(v))
+    t = self.constant(v, c)
     dim, f = len(v.shape) + 1, dict(add=operator.add, mul=operator.mul, div=operator.truediv)[op]
     if v.kind == "float":
         name = self.emit("const_float", [v.name], dict(op=op, dim=dim), dict(value=t.to(self.dtype)))
@@ -579,8 +590,7 @@ def _both(self: Writer, a: Value, b: Value) -> Value:
     if "float" in (a.kind, b.kind):
         raise self.no("a sum of codes and floats: the float side needs codes as well, for example by "
                       "first_bits=8 or bits_by (a full-precision shortcut has no integer form)")
-    if a.waits or b.waits: raise self.no("a sum of max-pooled or clamped sums; put a clip before it")
-    a, b = self.settle(a), self.settle(b)
+    a, b = self.settle(self.ripe(a)), self.settle(self.ripe(b))
     if a.shape != b.shape: raise self.no(f"a sum of shapes {list(a.shape)} and {list(b.shape)}")
     return Value("sum", a.shape, a.terms + b.terms, joint(operator.add, a.bias, b.bias, len(a.shape) + 1))
 
@@ -612,8 +622,7 @@ def _beside(self: Writer, parts: list, d: int) -> Value:
     like = next(p for p in parts if isinstance(p, Value))
     parts = [p if isinstance(p, Value) else self.filled(like, p, d) for p in parts]
     if any(p.kind == "float" for p in parts): return self.cat_floats(parts, d)
-    if any(p.waits for p in parts): raise self.no("a concatenation of max-pooled or clamped sums; put a clip before it")
-    parts = [self.settle(p) for p in parts]
+    parts = [self.settle(self.ripe(p)) for p in parts]
     count = max(len(p.terms) for p in parts)  # a part with fewer has more of them with factor 0
     rows = [p.terms + [(p.terms[0][0], ZERO, 0)] * (count - len(p.terms)) for p in parts]
     terms = [self.cat_term([row[i] for row in rows], parts, d) for i in range(count)]
@@ -718,8 +727,7 @@ def _adaptive(self: Writer, c, m: Any, n: int = 2) -> Value:
 # %% ../nbs/12ab_rules.ipynb #f474d9b7
 def _mean_over(self: Writer, v: Value, kernel: list, stride: list, divisor: Tensor, out: tuple) -> Value:
     "Sums over windows, divided."
-    if v.waits: raise self.no("a mean of max-pooled or clamped sums; put a clip before it")
-    v, d, area = self.settle(v), compact(divisor), kernel[0] * kernel[1]
+    v, d, area = self.settle(self.ripe(v)), compact(divisor), kernel[0] * kernel[1]
     how = dict(kernel=list(kernel), stride=list(stride))
     if v.kind == "float": return self.float_mean(v, how, d, out)
     if any(f.dim() > 1 for _, f, _ in v.terms):

@@ -288,3 +288,37 @@ NETWORKS["refused: a hook that changes values"].change, NETWORKS["refused: a hoo
 for kind in (torch.float16, torch.bfloat16):
     around(f"refused: {kind}", lambda s, y: s.mid(y), mid=mid())
     NETWORKS[f"refused: {kind}"].change, NETWORKS[f"refused: {kind}"].says = lambda low, kind=kind: low.to(kind), "call .float()"
+
+# --- more in the same kinds --------------------------------------------------------------------------
+around("layer: F.conv2d with a parameter", lambda s, y: F.relu(F.conv2d(s.mid(y), s.w, padding=1)), w=param(8, 8, 3, 3), mid=mid())
+around("layer: @ a parameter", lambda s, y: s.mid(y).mean((2, 3)) @ s.w, flat=True, w=param(8, 8), mid=mid())
+around("layer: channels last, Linear", lambda s, y: s.mid(F.relu(s.fc(y.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)), fc=lambda: nn.Linear(8, 8), mid=mid())
+around("cat: torch.stack, flatten", lambda s, y: s.c(torch.stack([F.relu(s.a(y)), F.relu(s.b(y))], 1).flatten(1, 2)), c=lambda: block(16, 8), **TWO)
+around("cat: torch.stack, sum", lambda s, y: F.relu(torch.stack([s.a(y), s.b(y)], dim=2).sum(2)), **TWO)
+around("cat: zeros made in forward", lambda s, y: s.c(torch.cat([y, y.new_zeros(y.shape[0], 8, y.size(2), 12)], 1)), c=lambda: block(16, 8))
+around("cat: zeros_like", lambda s, y: s.c(torch.cat([s.a(y), torch.zeros_like(y)], 1)), c=lambda: block(16, 8), **TWO)
+around("cat: parts cut out again", lambda s, y: s.c(fire(s, y)[:, 3:11]), c=mid(), **TWO)
+around("pool: amax", lambda s, y: torch.amax(s.mid(y), (2, 3)), flat=True, mid=mid())
+around("pool: amax of sums", lambda s, y: F.relu(s.a(y).amax(dim=(-1, -2), keepdim=True)), a=lambda: conv(8, 8))
+around("pool: of a concatenation's sums", lambda s, y: F.relu(F.avg_pool2d(torch.cat([s.a(y), s.b(y)], 1), 3, 2)), 16, **TWO)
+around("constant: three terms and a number", lambda s, y: F.relu(s.a(y) + s.b(y) + y - 0.25), **TWO)
+around("constant: sum() of a list", lambda s, y: F.relu(sum([s.a(y), s.b(y)])), **TWO)
+around("residual: three branches with norms", lambda s, y: F.relu(s.m(s.a(y)) + s.n(s.b(y)) + s.o(y)), m=lambda: nn.BatchNorm2d(8), n=lambda: nn.BatchNorm2d(8), o=lambda: nn.BatchNorm2d(8), **TWO)
+around("residual: upsampled sums", lambda s, y: F.relu(s.a(y) + F.interpolate(s.n(s.b(F.max_pool2d(y, 2))), scale_factor=2)), n=lambda: nn.BatchNorm2d(8), **TWO)
+around("residual: of halves", lambda s, y: s.c(torch.cat([F.relu(s.p(y[:, :4])), F.relu(s.q(y[:, 4:]) + y[:, :4])], 1)), p=lambda: conv(4, 4), q=lambda: conv(4, 4), c=mid())
+around("clip: ReLU twice", lambda s, y: s.mid(F.relu(F.relu(s.a(y)))), a=lambda: conv(8, 8), mid=mid())
+around("clip: relu of codes", lambda s, y: s.mid(F.max_pool2d(y, 2).clamp(min=0)), mid=mid())
+around("clip: clamp, max-pool, clip", lambda s, y: s.mid(F.relu(F.max_pool2d(s.a(y).clamp(-1, 2), 2))), a=lambda: conv(8, 8), mid=mid())
+add("result: one number an image", lambda: Whole(lambda s, x: s.c(body(s, x)).mean((1, 2, 3)), **{k: p() for k, p in PARTS.items()}))
+add("result: squeezed", lambda: Whole(lambda s, x: s.fc(body(s, x).mean((2, 3))).squeeze(1), fc=nn.Linear(8, 1), **{k: p() for k, p in PARTS.items()}), how=dict(last_bits=8))
+add("result: a map", lambda: Whole(lambda s, x: F.interpolate(s.c(body(s, x)), size=(24, 20)), **{k: p() for k, p in PARTS.items()}))
+add("result: codes", lambda: Whole(lambda s, x: F.max_pool2d(s.c(body(s, x)), 2) + 1, **{k: p() for k, p in PARTS.items()}), how=dict(last_bits=4))
+around("refused: MaxPool2d(return_indices=True)", lambda s, y: s.mid(F.max_pool2d(y, 2, return_indices=True)[0]), mid=mid(), says="max_pool2d_with_indices has no integer form")
+around("refused: y ** 2", lambda s, y: s.mid(y**2), mid=mid(), says="pow has no integer form")
+around("refused: squeeze and excitation", lambda s, y: s.mid(y * torch.sigmoid(s.fc(y.mean((2, 3), keepdim=True)))), fc=lambda: conv(8, 8, 1), mid=mid(), says="sigmoid has no integer form")
+around("refused: half inside", lambda s, y: s.mid(y.half().float()), mid=mid(), says="a cast to torch.float16")
+
+for name, f in {"norm": lambda s, y: s.n(F.max_pool2d(s.a(y), 2)), "mean": lambda s, y: F.avg_pool2d(F.max_pool2d(s.a(y), 2), 2), "number": lambda s, y: F.max_pool2d(s.a(y), 3, 2, 1) * 2 - 1,
+                "concatenation": lambda s, y: torch.cat([F.max_pool2d(s.a(y), 2), F.avg_pool2d(y, 2)], 1)[:, 4:12], "sum": lambda s, y: F.max_pool2d(s.a(y), 3, 1, 1) + y}.items():
+    around(f"pool: max of sums, then {name}", lambda s, y, f=f: F.relu(f(s, y)), a=lambda: conv(8, 8), n=lambda: nn.BatchNorm2d(8))
+around("refused: norm, max-pool, number", lambda s, y: F.relu(F.max_pool2d(s.n(s.a(y)), 2) * 2), a=lambda: conv(8, 8), n=lambda: nn.BatchNorm2d(8), says="put a clip between the two")

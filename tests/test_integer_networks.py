@@ -16,6 +16,7 @@ from pact_nb.layers import calibrate, quantize
 from pact_nb.onnx_export import FORMS, export_onnx
 from pact_nb.onnx_graph import graphs_agreement
 from pact_nb.packed import load_network, save_network
+from pact_nb.qonnx_export import export_qonnx, qonnx_agreement
 
 onnxruntime.set_default_logger_severity(3)
 TIES = 2  # codes that another library's float convolution may round otherwise
@@ -42,7 +43,7 @@ def test_every_code_is_equal(name, tmp_path):
     exact = copy.deepcopy(low).double()
     told = agreement(exact, convert(exact, x.double()), [x.double()])
     assert {n: (r["differ"], r["differ_through"]) for n, r in told["layers"].items()} == dict.fromkeys(told["layers"], (0, 0))
-    assert told["logits_off"] <= 1e-5 and told["top1_equal"] == len(x) and told["layers"]
+    assert told["logits_off"] <= 1e-6 and told["top1_equal"] == len(x) and told["layers"]
 
     net = convert(low, x)
     (logits, codes), path = net(x), tmp_path / "net"
@@ -52,7 +53,8 @@ def test_every_code_is_equal(name, tmp_path):
 
     graphs = {f: export_onnx(net, tmp_path / f, f, x) for f in FORMS}
     found = graphs_agreement(net, graphs, [x])
-    assert found["integer"]["differ"] <= TIES and found["qdq"]["differ"] <= TIES, found
+    found["qonnx"] = qonnx_agreement(net, export_qonnx(net, tmp_path / "q", len(x)), x)
+    assert all(found[f]["differ"] <= TIES for f in ("integer", "qdq", "qonnx")), found
 
 
 @pytest.mark.parametrize("name", [n for n, c in NETWORKS.items() if c.says])
