@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from .core import evaluating
 
 # %% ../nbs/12a_calls.ipynb #0dcea13f
-_ASKED = ("shape", "ndim", "dtype", "device")  # attributes of a tensor that say nothing of its numbers
+_ASKED = ("shape", "ndim", "dtype", "device")  # attributes that say nothing of the numbers
 _ASKS = ("size", "dim", "numel", "ndimension", "stride", "type", "is_floating_point")
 
 def _asks(n: fx.Node) -> bool:
@@ -50,7 +50,8 @@ def _walk(model: fx.GraphModule, x: Tensor, constants: set) -> _Walk:
 
 def _pair(a: Any, b: Any) -> tuple:
     "A constant for two and for three images; for one, where it is the same for each."
-    if not (isinstance(a, Tensor) and isinstance(b, Tensor) and a.dim() and a.shape != b.shape): return a, b
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor)): return a, b
+    if not a.dim() or a.shape == b.shape: return a, b
     def one(v: Tensor) -> Tensor: return v[:1] if torch.equal(v, v[:1].expand_as(v)) else v
     return (one(a), one(b)) if (len(a), len(b)) == (2, 3) else (a, b)
 
@@ -58,10 +59,10 @@ def _same(a: Any, b: Any) -> bool:
     if isinstance(a, Tensor): return a.shape == b.shape and torch.equal(a, b)
     return a == b
 
-# %% ../nbs/12a_calls.ipynb #77bdb576
+# %% ../nbs/12a_calls.ipynb #ba2db388
 @dataclass
 class Facts:
-    "What one run tells of a graph: shapes with a batch of 2, dtypes, constants, which of them vary."
+    "What a run tells of a graph: shapes with a batch of 2, dtypes, constants, which of them vary."
     shapes: dict
     dtypes: dict
     values: dict
@@ -92,12 +93,14 @@ def signature(line: str) -> dict:
 def plain(v: Any) -> Any:
     "A value to compare: lists as tuples, and (2, 2) as 2."
     v = tuple(v) if isinstance(v, (list, torch.Size)) else v
-    return v[0] if isinstance(v, tuple) and v and all(type(e) is int and e == v[0] for e in v) else v
+    same = isinstance(v, tuple) and v and all(type(e) is int and e == v[0] for e in v)
+    return v[0] if same else v
 
 # %% ../nbs/12a_calls.ipynb #b08be4d9
 class MissingArgument(LookupError):
     "An argument without a default was not given."
 
+# %% ../nbs/12a_calls.ipynb #865240ed
 @dataclass
 class Call:
     "The arguments of a node by name; `take` notes what a rule has used."
@@ -121,12 +124,13 @@ class Call:
         rest = {n: v for n, v in self.given.items() if n not in self.used and n not in _HARMLESS}
         return {n: v for n, v in rest.items() if not _default(v, self.defaults.get(n, _NEEDED))}
 
+# %% ../nbs/12a_calls.ipynb #81c023b1
 def _default(v: Any, default: Any) -> bool:
     "Whether a value is the default; a node or a tensor never is."
     if default is _NEEDED or isinstance(v, (fx.Node, Tensor)): return False
     return plain(v) == plain(default)
 
-# %% ../nbs/12a_calls.ipynb #8129569c
+# %% ../nbs/12a_calls.ipynb #2dab6dc0
 def _settings(m: nn.Module, names: dict) -> tuple[dict, dict]:
     "Settings of a module and their defaults, as its torch class declares them."
     base = next(c for c in type(m).__mro__ if c.__module__.startswith("torch.nn"))
@@ -151,12 +155,13 @@ def read_call(
     said = _by_name(args, kwargs, ["input", *own[1:]])
     return Call(given | said, {**names, **known, **dict.fromkeys(own[1:])})
 
+# %% ../nbs/12a_calls.ipynb #6e515862
 def _by_name(args: tuple, kwargs: dict, names: list) -> dict:
     keys = [*names, *(f"argument {i + 1}" for i in range(len(names), len(args)))]
     named = {k if k in names else _ALIASES.get(k, k): v for k, v in kwargs.items()}
     return dict(zip(keys, args)) | named
 
-# %% ../nbs/12a_calls.ipynb #db1aee50
+# %% ../nbs/12a_calls.ipynb #6a035f6a
 def _labels(view: Tensor) -> Tensor:
     "Two images of numbered places, float64; −1 in `view` is a zero."
     one = view.double() + 1
@@ -182,6 +187,7 @@ def moved(
     views = [_checked(o, s, labels[0], noise) for o, s in zip(out, shown)]
     return views if all(v is not None for v in views) else None
 
+# %% ../nbs/12a_calls.ipynb #53331dfd
 def _noise(places: int) -> Tensor:
     "Numbers of all sizes and both signs, two images, from a generator of their own."
     g = torch.Generator().manual_seed(0)
@@ -195,10 +201,11 @@ def _seen(view: Tensor, noise: Tensor) -> Tensor:
 def _checked(out: Any, shown: Tensor, labels: Tensor, noise: Tensor) -> Optional[Tensor]:
     if not isinstance(out, Tensor) or out.dtype != torch.float64 or not out.dim(): return None
     view = _read(out, labels)
-    if view is None or view.numel() and not -1 <= view.min() <= view.max() < noise.shape[1]: return None
+    if view is None: return None
+    if view.numel() and not -1 <= view.min() <= view.max() < noise.shape[1]: return None
     return view if torch.equal(_seen(view, noise), shown) else None
 
-# %% ../nbs/12a_calls.ipynb #eed4d2c8
+# %% ../nbs/12a_calls.ipynb #dd2100a8
 def _axes(view: Tensor, base: tuple) -> Optional[list]:
     "For a view of the same rank: along each axis the index that is read, −1 zeros; or None."
     if view.dim() != len(base): return None
@@ -219,7 +226,7 @@ def _rebuilt(lists: list, base: tuple) -> Tensor:
         zero = zero | (index < 0).view(shape)
     return torch.where(zero, -1, out)
 
-# %% ../nbs/12a_calls.ipynb #0bf121fd
+# %% ../nbs/12a_calls.ipynb #9c4ceeba
 def plan(view: Tensor, base: tuple) -> list[tuple]:
     "(kind, how, data) of the steps that turn tensors [N, *base] into [N, *view.shape]."
     if torch.equal(view.flatten(), torch.arange(math.prod(base))): return _reshaped(view, base)
@@ -228,18 +235,22 @@ def plan(view: Tensor, base: tuple) -> list[tuple]:
     cut = [(d, i.tolist()) for d, i in enumerate(lists) if i.tolist() != list(range(base[d]))]
     return _slice_or_pad(cut, base) or [_take(cut, len(base) + 1)]
 
-def _take(cut: list, dim: int) -> tuple: return "take", dict(axes=[[d + 1, i] for d, i in cut], dim=dim), {}
+def _take(cut: list, dim: int) -> tuple:
+    return "take", dict(axes=[[d + 1, i] for d, i in cut], dim=dim), {}
 
 def _reshaped(view: Tensor, base: tuple) -> list[tuple]:
     if tuple(view.shape) == tuple(base): return []
     if view.dim() == 1: return [("flatten", {}, {})]
     return [("reshape", dict(shape=list(view.shape), dim=view.dim() + 1), {})]
 
+# %% ../nbs/12a_calls.ipynb #30078038
 def _slice_or_pad(cut: list, base: tuple) -> list[tuple]:
     "The two moves of a shortcut without parameters, which some graphs write in one node."
     if len(base) != 3: return []
     if cut[0][0] == 0 and len(cut) == 1: return _channel_pad(cut[0][1], base[0])
-    steps = {d: next((s for s in range(1, 9) if i == list(range(0, base[d], s))), 0) for d, i in cut}
+    def stride(d: int, i: list) -> int:
+        return next((s for s in range(1, 9) if i == list(range(0, base[d], s))), 0)
+    steps = {d: stride(d, i) for d, i in cut}
     if 0 in steps or not all(steps.values()): return []
     return [("slice", dict(steps=[steps.get(1, 1), steps.get(2, 1)]), {})]
 

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from .core import evaluating, hooked, n_steps
 from .pact import SignedPACT
-from .rules import ConvertError, Step, Value, Writer, along, weight_codes
+from .sum_rules import RULES  # this import fills them in
+from .writer import ConvertError, Step, Value, Writer, along, weight_codes
 
 # %% ../nbs/12_integer.ipynb #88980b80
 _CONV = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}  # by the dimensions of the weight
@@ -134,6 +135,36 @@ def _gather(x: Tensor, table: Tensor) -> Tensor:
 
 def _max(x: Tensor, h: dict) -> Tensor: return F.max_pool2d(x, h["kernel"], h["stride"], h["padding"], h.get("dilation", 1), h["ceil"])
 
+# %% ../nbs/12_integer.ipynb #88980b81
+def _decode(vs: list[Tensor], how: dict, data: dict) -> Tensor:
+    "Floats from sums, rounded once, to the dtype of the network."
+    dim = how["dim"]
+    y = along(data["bias"], dim) + sum(along(data[f"factor{i}"], dim) * v for i, v in enumerate(vs))
+    return y.to(getattr(torch, how.get("dtype", "float64")))
+
+def _constant(x: Tensor, how: dict, data: dict) -> Tensor:
+    "A float tensor and a constant."
+    c = along(data["value"], how["dim"])
+    return {"add": x + c, "mul": x * c, "div": x / c}[how["op"]]
+
+def _clip(x: Tensor, how: dict, data: dict) -> Tensor:
+    "The clip of a PACT without its rounding."
+    a = data["alpha"]
+    return torch.maximum(torch.minimum(x.to(a.dtype), a), -a if how.get("signed") else 0 * a)
+
+def _take(x: Tensor, how: dict) -> Tensor:
+    "A tensor read along axes by lists of indices; −1 is a zero."
+    for axis, index in how["axes"]:
+        i = torch.tensor(index)
+        x = x.index_select(axis, i.clamp(min=0)).index_fill(axis, (i < 0).nonzero().flatten(), 0)
+    return x
+
+def _gather(x: Tensor, table: Tensor) -> Tensor:
+    "Every number from its place in the image; −1 is a zero."
+    return torch.where(table >= 0, x.flatten(1)[:, table.clamp(min=0)], 0)
+
+def _max(x: Tensor, h: dict) -> Tensor: return F.max_pool2d(x, h["kernel"], h["stride"], h["padding"], h.get("dilation", 1), h["ceil"])
+
 # %% ../nbs/12_integer.ipynb #ef78b1e8
 STEP_KINDS: dict[str, Callable] = {
     "conv": lambda vs, h, d: _conv_exact(vs[0], d["weight"], h),
@@ -161,6 +192,7 @@ class IntegerNetwork:
         self.example = None  # a few images for the checks of exports; `convert` puts its own here
         self.example = None  # a few images for the checks of exports; `convert` puts its own here
         self.example = None  # a few images for the checks of exports; `convert` puts its own here
+        self.example = None  # a few images for the checks of exports; `convert` puts its own here
 
     @torch.no_grad()
     def __call__(
@@ -178,6 +210,24 @@ class IntegerNetwork:
                 mine[names[s.out]] = at[s.out]
                 if given is not None: at[s.out] = given[names[s.out]].to(at[s.out].dtype)
         return at[self.out], mine
+
+    def shapes(self) -> dict[str, tuple]:
+        "Shape of every step's tensor for one image, the batch included."
+        found = {"input": (1, *self.input_shape)}
+        def look(run: Callable, vs: list, how: dict, data: dict) -> Tensor:
+            out = run(vs, how, data)
+            found[names[id(data)]] = tuple(out.shape)
+            return out
+        names = {id(s.data): s.out for s in self.steps}
+        self(torch.zeros(found["input"], dtype=self.dtype), kinds={k: partial(look, f) for k, f in STEP_KINDS.items()})
+        return found
+
+    @property
+    def dtype(self) -> torch.dtype:
+        "Of the images: float32, or float64 for a network that was so."
+        kinds = {t.dtype for s in self.steps for k, t in s.data.items() if k in ("alpha", "weight", "value")}
+        single = any(s.how.get("dtype") == "float32" for s in self.steps)
+        return torch.float64 if torch.float64 in kinds and not single else torch.float32
 
     def shapes(self) -> dict[str, tuple]:
         "Shape of every step's tensor for one image, the batch included."
@@ -355,6 +405,14 @@ JUDGE = STEP_KINDS | {
     "maxpool": lambda vs, h, d: _max(vs[0].double(), h).to(vs[0].dtype),
 }
 
+# %% ../nbs/12_integer.ipynb #0c6b21e6
+JUDGE = STEP_KINDS | {
+    "conv": lambda vs, h, d: judge_conv(vs[0], d["weight"], h),
+    "linear": lambda vs, h, d: (vs[0].long()[..., None, :] * d["weight"].long()).sum(-1),
+    "encode": lambda vs, h, d: _encode(vs[0], h, d).long(), "sumpool": lambda vs, h, d: judge_sum(vs[0], h),
+    "maxpool": lambda vs, h, d: _max(vs[0].double(), h).to(vs[0].dtype),
+}
+
 # %% ../nbs/12_integer.ipynb #b8b0b4ea
 def same_choice(a: Tensor, b: Tensor) -> int:
     "On how many images two results have their largest entries at the same places; of one number each: the same sign."
@@ -376,6 +434,31 @@ def agreement(
             r["codes"] += theirs[name].numel(); r["differ"] += int((alone[name] != theirs[name]).sum()); r["differ_through"] += int((through[name] != theirs[name]).sum())
         n += len(x); same += same_choice(got, want); off = max(off, (got - want).abs().max().item())
     return dict(images=n, top1_equal=same, logits_off=off, layers=rows)
+
+# %% ../nbs/12_integer.ipynb #b8b0b4ec
+def check_same(
+    model: nn.Module,  # the fake-quantized network, on the CPU
+    net: IntegerNetwork,
+    x: Tensor,
+) -> None:
+    "`ConvertError` where the two differ by more than ties, given the same codes before each layer."
+    for part in x.split(64):
+        want, theirs, before = _float_run(model, net, part)
+        got, alone = net(part, given=theirs)
+        for name, codes in theirs.items(): _check_codes(name, codes, alone[name], before[name])
+        _check_result(got, want)
+
+def _check_codes(name: str, want: Tensor, got: Tensor, z: Tensor) -> None:
+    if got.shape != want.shape: raise ConvertError(f"{name}: shape {list(got.shape)} in integers, {list(want.shape)} in the network")
+    off = got != want
+    near = 0.01 + min(0.1, 2e-6 * z.abs().max().item() if z.numel() else 0)  # float32's own error, in steps
+    wrong = off & (((z - z.floor() - 0.5).abs() > near) | ((got - want).abs() > 1))
+    if n := int(wrong.sum()): raise ConvertError(f"{name}: {n} of {want.numel()} codes are others than the network's: something before it has no integer form yet (a hook, an in-place change, a value that is not finite?)")
+
+def _check_result(got: Tensor, want: Tensor) -> None:
+    if got.shape != want.shape: raise ConvertError(f"the result has shape {list(got.shape)} in integers, {list(want.shape)} in the network")
+    off, size = (got - want).abs().max().item(), want.abs().max().item()
+    if not off <= 1e-4 * size + 1e-6: raise ConvertError(f"the results differ by {off:.3g} of {size:.3g} on these images: something behind the last clip has no integer form yet")
 
 # %% ../nbs/12_integer.ipynb #b8b0b4ec
 def check_same(

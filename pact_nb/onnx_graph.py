@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from .integer import STEP_KINDS, ConvertError, IntegerNetwork, Step, along, same_choice
-from .rules import compact, joint
+from .writer import compact, joint
 
 # %% ../nbs/12c_onnx.ipynb #da22f993
 def carrier(bits: int, signed: bool) -> str:
