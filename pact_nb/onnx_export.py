@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from .integer import STEP_KINDS, IntegerNetwork, Step, agreement, along, convert
-from .onnx_graph import EXACT_FORMS, Exported, Graph, accumulate, affine, conv_attributes, export_exact, factors, check_single, graph_model, graphs_agreement, shared_step, signed_codes, write_checked, write_steps
+from .onnx_graph import EXACT_FORMS, Exported, Graph, accumulate, affine, check_single
+from .onnx_graph import conv_attributes, export_exact, factors, graph_model, graphs_agreement
+from .onnx_graph import shared_step, signed_codes, write_checked, write_steps
 from .packed import save_network
 
 # %% ../nbs/12d_fast.ipynb #e28cb623
@@ -150,6 +152,7 @@ def _slice_and_pad(g: _Fast, cut: Step, pad: Step, x: str) -> str:
     w = np.pad(np.eye(n), ((before, after), (0, 0)))[:, :, None, None]
     return _byte_conv(g, x, w, np.ones(()), 1.0, 0, [], strides=cut.how["steps"])
 
+# %% ../nbs/12d_fast.ipynb #c9855dc4
 def _stays_last(g: _Fast, s: Step) -> bool:
     "Whether a step on floats does not mind where the channels are: element by element, the mean of a whole map, or of one value a channel."
     size = g.shapes[s.ins[0]][2:]
@@ -164,7 +167,9 @@ def _fast_requant(g: _Fast, s: Step, x: list[str], kinds: list[str], dim: int) -
     per = 2.0 ** -s.how["shift"]
     by, bias = [f.double() * per for f in factors(s)], s.data["bias"].double() * per
     plain = max(bias.dim(), *(f.dim() for f in by)) < 2
-    if plain and s.how["lo"] == 0 and kinds == ["acc"] and _fits(g, s.ins[0]): return _clipped(g, _qlinear(g, g.steps[s.ins[0]], x[0], by[0], bias, 1.0, 0), s)
+    plain = plain and s.how["lo"] == 0 and kinds == ["acc"]
+    if plain and _fits(g, s.ins[0]):
+        return _clipped(g, _qlinear(g, g.steps[s.ins[0]], x[0], by[0], bias, 1.0, 0), s)
     if s.how["lo"] == 0 and _in_8_bits(g, s, kinds): return _clipped(g, _two_codes(g, s, x, kinds, by, bias), s)
     y = affine(g, [_as_float(g, n, v, dim) for n, v in zip(s.ins, x)], by, bias, dim)
     return _float_codes(g, s, y, np.float32(1), dim)
@@ -172,11 +177,14 @@ def _fast_requant(g: _Fast, s: Step, x: list[str], kinds: list[str], dim: int) -
 def _fits(g: _Fast, name: str) -> bool:
     "Whether QLinearConv can compute these accumulators: a convolution of unsigned codes, read once, whose weights fit."
     s = g.steps[name]
-    return len(g.readers[name]) == 1 and s.kind == "conv" and s.data["weight"].dim() == 4 and not signed_codes(g, s.ins[0]) and bool(_room(s, g.top(s.ins[0])).min() > 0)
+    plain = s.kind == "conv" and s.data["weight"].dim() == 4 and len(g.readers[name]) == 1
+    return plain and not signed_codes(g, s.ins[0]) and bool(_room(s, g.top(s.ins[0])).min() > 0)
 
+# %% ../nbs/12d_fast.ipynb #7ab13e92
 def _in_8_bits(g: _Fast, s: Step, kinds: list[str]) -> bool:
     "Whether a sum is one of a convolution and unsigned codes, or of two convolutions, that 8-bit terms can hold."
-    if sorted(kinds) not in (["acc", "acc"], ["acc", "codes"]) or s.data["bias"].dim() > 1: return False
+    two = sorted(kinds) in (["acc", "acc"], ["acc", "codes"])
+    if not two or s.data["bias"].dim() > 1: return False
     def held(n: str, t: str, f: Tensor) -> bool:
         if t == "acc": return f.dim() < 2 and _fits(g, n)
         return f.dim() == 0 and f > 0 and not signed_codes(g, n)
@@ -219,7 +227,8 @@ def export_onnx(
     check_single(net)
     g = _Fast(net, x)
     at = write_steps(g, _fast)
-    made = Exported(graph_model(g, "com.microsoft"), form, {a: (at[n], 1.0) for a, n in net.acts.items()})
+    codes = {a: (at[n], 1.0) for a, n in net.acts.items()}
+    made = Exported(graph_model(g, "com.microsoft"), form, codes)
     return write_checked(net, made, path, x)
 
 # %% ../nbs/12d_fast.ipynb #f464f49d

@@ -51,7 +51,7 @@ class Graph:
         return self._shapes
 
     def code_range(self, name: str) -> tuple[int, int]:
-        "The range of a tensor of codes, which may have been pooled, moved or put beside others since."
+        "The range of a tensor of codes, which may have been pooled, moved or joined since."
         s = self.steps[name]
         if s.kind in ("encode", "requant"): return s.how["lo"], s.how["hi"]
         low, high = zip(*map(self.code_range, s.ins))
@@ -92,9 +92,7 @@ def shared_step(g: Graph, s: Step, x: list[str], channels_last: bool = False) ->
     if s.kind == "conv_float": return g.add("Conv", [x[0], *weights], **conv_attributes(h))
     if s.kind == "linear_float": return _matmul(g, s, x[0], *weights)
     if s.kind == "norm_float": return g.add("BatchNormalization", [x[0], *weights, g.const(d["mean"]), g.const(d["var"])], epsilon=h["eps"])
-    if s.kind == "clip_float": return g.add("Clip", [x[0], g.const(-d["alpha"] if h.get("signed") else 0 * d["alpha"]), g.const(d["alpha"])])
-    if s.kind == "clamp_float": return g.add("Clip", [x[0], *(g.const(np.float32(h[k])) if k in h else "" for k in ("low", "high"))])
-    if s.kind == "const_float": return g.add(dict(add="Add", mul="Mul", div="Div")[h["op"]], [x[0], g.const(along(s.data["value"], h["dim"]).numpy())])
+    if s.kind in ("clip_float", "clamp_float", "const_float"): return _single(g, s, x[0])
     if s.kind == "add_float": return g.add("Add", x)
     if s.kind == "relu_float": return g.add("Relu", x)
     if s.kind == "flatten": return g.add("Flatten", x, axis=1)
@@ -102,20 +100,31 @@ def shared_step(g: Graph, s: Step, x: list[str], channels_last: bool = False) ->
     if s.kind == "pad": return g.add("Pad", [x[0], g.const([h["channels"][end] if i == at["C"] else 0 for end in (0, 1) for i in range(4)], np.int64)])
     return _pool(g, s, x) if s.kind.endswith("pool") else _moves(g, s, x, channels_last)
 
-# %% ../nbs/12c_onnx.ipynb #ff0c8843
+# %% ../nbs/12c_onnx.ipynb #497b1662
+def _single(g: Graph, s: Step, x: str) -> str:
+    "A float tensor with bounds, or with a constant."
+    h, a = s.how, s.data.get("alpha", torch.zeros(())).numpy()
+    if s.kind == "clip_float":
+        return g.add("Clip", [x, g.const(-a if h.get("signed") else 0 * a), g.const(a)])
+    if s.kind == "const_float":
+        c = along(s.data["value"], h["dim"]).numpy()
+        return g.add(dict(add="Add", mul="Mul", div="Div")[h["op"]], [x, g.const(c)])
+    ends = [g.const(np.float32(h[k])) if k in h else "" for k in ("low", "high")]
+    return g.add("Clip", [x, *ends])
+
 def _moves(g: Graph, s: Step, x: list[str], channels_last: bool) -> Optional[str]:
     "The steps that only move numbers; a −1 in a list of indices reads a zero put at the end."
     h, shape = s.how, [0, *s.how.get("shape", ())]
     if s.kind == "reshape": return g.add("Reshape", [x[0], g.const(shape, np.int64)])
-    if s.kind == "concat": return g.add("Concat", x, axis=_axis(h["axis"], len(g.sizes[s.out]), channels_last))
-    if s.kind == "take":
-        for axis, index in h["axes"]: x = [_taken(g, x[0], _axis(axis, h["dim"], channels_last), index, h["dim"])]
-        return x[0]
+    if s.kind == "concat":
+        return g.add("Concat", x, axis=_axis(h["axis"], len(g.sizes[s.out]), channels_last))
+    if s.kind == "take": return _taken(g, x[0], h, channels_last)
     if s.kind != "gather": return None
     flat = g.add("Flatten", x, axis=1)
     if (s.data["table"] < 0).any(): flat = _zero_at_end(g, flat, 1, 2)
     return g.add("Gather", [flat, g.const(s.data["table"].numpy(), np.int64)], axis=1)
 
+# %% ../nbs/12c_onnx.ipynb #67318b40
 def _axis(axis: int, dim: int, channels_last: bool) -> int:
     "Where an axis of [N, C, H, W] is with the channels last."
     return (0, 3, 1, 2)[axis] if channels_last and dim == 4 else axis
@@ -123,9 +132,12 @@ def _axis(axis: int, dim: int, channels_last: bool) -> int:
 def _zero_at_end(g: Graph, x: str, axis: int, dim: int) -> str:
     return g.add("Pad", [x, g.const([0] * dim + [int(i == axis) for i in range(dim)], np.int64)])
 
-def _taken(g: Graph, x: str, axis: int, index: list, dim: int) -> str:
-    if min(index, default=0) < 0: x = _zero_at_end(g, x, axis, dim)
-    return g.add("Gather", [x, g.const(index, np.int64)], axis=axis)
+def _taken(g: Graph, x: str, h: dict, channels_last: bool) -> str:
+    for axis, index in h["axes"]:
+        axis = _axis(axis, h["dim"], channels_last)
+        if min(index, default=0) < 0: x = _zero_at_end(g, x, axis, h["dim"])
+        x = g.add("Gather", [x, g.const(index, np.int64)], axis=axis)
+    return x
 
 def _matmul(g: Graph, s: Step, x: str, w: str, *bias: str) -> str:
     "x·wᵀ + bias over the last axis."
@@ -133,11 +145,13 @@ def _matmul(g: Graph, s: Step, x: str, w: str, *bias: str) -> str:
     y = g.add("MatMul", [x, g.add("Transpose", [w], perm=[1, 0])])
     return g.add("Add", [y, *bias]) if bias else y
 
+# %% ../nbs/12c_onnx.ipynb #f06063f2
 def _pool(g: Graph, s: Step, x: list[str]) -> str:
     h = s.how
     if s.kind == "maxpool":
-        return g.add("MaxPool", x, kernel_shape=h["kernel"], strides=h["stride"], pads=[*h["padding"], *h["padding"]],
-                     dilations=h.get("dilation", [1, 1]), ceil_mode=int(h["ceil"]))
+        return g.add("MaxPool", x, kernel_shape=h["kernel"], strides=h["stride"],
+                     pads=[*h["padding"], *h["padding"]], dilations=h.get("dilation", [1, 1]),
+                     ceil_mode=int(h["ceil"]))
     mean = g.add("AveragePool", x, kernel_shape=h["kernel"], strides=h.get("stride", h["kernel"]))
     return g.add("Mul", [mean, g.const(np.float32(math.prod(h["kernel"])))]) if s.kind == "sumpool" else mean
 
@@ -167,8 +181,9 @@ def _integer(g: Graph, s: Step, x: list[str], dims: dict) -> Optional[str]:
     return shared_step(g, s, x)
 
 def _whole_sum(g: Graph, s: Step, x: str) -> str:
-    "Sums over windows; where a mean in float32 would not tell them apart, row by row and column by column."
-    if s.how.get("top", 0) < 2**21: return g.cast(g.add("Round", [shared_step(g, s, [g.cast(x, "FLOAT")])]), "INT64")
+    "Sums over windows; row by row where a mean in float32 would not tell two of them apart."
+    if s.how.get("top", 0) < 2**21:
+        return g.cast(g.add("Round", [shared_step(g, s, [g.cast(x, "FLOAT")])]), "INT64")
     for axis, k, stride in zip((2, 3), s.how["kernel"], s.how.get("stride", s.how["kernel"])):
         last = g.sizes[s.ins[0]][axis] - k + 1
         rows = [_every(g, x, axis, i, i + last, stride) for i in range(k)]
@@ -180,6 +195,7 @@ def _added(g: Graph, rows: list[str]) -> str:
     for r in rows[1:]: y = g.add("Add", [y, r])
     return y
 
+# %% ../nbs/12c_onnx.ipynb #32f03ecd
 def _every(g: Graph, x: str, axis: int, start: int, end: int, step: int) -> str:
     return g.add("Slice", [x, *(g.const([v], np.int64) for v in (start, end, axis, step))])
 
@@ -220,17 +236,19 @@ def _unit(g: Graph, s: Step) -> Tensor:
     ins = [code_unit(g, n) for n in s.ins]
     if all(u.dim() == 0 and u == ins[0] for u in ins): return ins[0]
     full = [along(u, len(g.sizes[n])).expand(g.sizes[n]) for u, n in zip(ins, s.ins)]
-    if s.kind == "sumpool": return compact(F.max_pool2d(full[0], s.how["kernel"], s.how.get("stride")))
+    if s.kind == "sumpool":
+        return compact(F.max_pool2d(full[0], s.how["kernel"], s.how.get("stride")))
     moved = STEP_KINDS[s.kind](full, s.how, s.data)
-    return compact(torch.where(moved == 0, torch.nan, moved))  # zeros that were put in have any unit
+    return compact(torch.where(moved == 0, torch.nan, moved))  # zeros put in have any unit
 
 def _layer_unit(g: Graph, s: Step) -> Tensor:
     "Of accumulators: the input's unit times the weight's, a linear layer's channels last."
     scale = s.data["scale"] if s.data["scale"].numel() > 1 else s.data["scale"].squeeze()
     unit = s.data.get("unit", s.how.get("unit")) * scale
-    dim = s.how.get("dim", 2)
-    return unit.view(*[1] * (dim - 1), -1) if s.kind == "linear" and dim > 2 and unit.dim() else unit
+    dim = s.how.get("dim", 2) if s.kind == "linear" and unit.dim() else 2
+    return unit.view(*[1] * (dim - 1), -1) if dim > 2 else unit
 
+# %% ../nbs/12c_onnx.ipynb #1976f34f
 def real_step(g: Graph, s: Step, x: list[str], dims: dict, through: Callable, weights: Callable) -> Optional[str]:
     "Every value is a float tensor in real units; `through` and `weights` write how codes and weights are quantized."
     if s.kind == "encode": return through(g, x[0], s)
@@ -242,7 +260,8 @@ def real_step(g: Graph, s: Step, x: list[str], dims: dict, through: Callable, we
 
 def _weighted(g: Graph, s: Step, x: list[str], dim: int, per: float) -> str:
     "Bias plus each term times its factor, the terms in real units already."
-    by = [joint(torch.div, f.double() * per, code_unit(g, n), dim) for f, n in zip(factors(s), s.ins)]
+    units = [code_unit(g, n) for n in s.ins]
+    by = [joint(torch.div, f.double() * per, u, dim) for f, u in zip(factors(s), units)]
     return affine(g, x, by, s.data["bias"].double() * per, dim)
 
 # %% ../nbs/12c_onnx.ipynb #25eb51e1
@@ -265,7 +284,7 @@ def _through(g: Graph, x: str, s: Step) -> str:
 def _qdq(g: Graph, s: Step, x: list[str], dims: dict) -> Optional[str]:
     y = real_step(g, s, x, dims, _through, _carried)
     if s.kind != "decode" or s.out == g.net.out: return y
-    return g.add("Max", [y, g.const(np.finfo(np.float32).min)])  # see below: a float layer stays float
+    return g.add("Max", [y, g.const(np.finfo(np.float32).min)])  # so a float layer stays float
 
 # %% ../nbs/12c_onnx.ipynb #03eb3fe3
 @dataclass
@@ -295,7 +314,8 @@ def graph_model(g: Graph, domain: str, n: int | str = "N") -> "onnx.ModelProto":
     "The nodes as a model of `n` images, with operators of one more domain."
     from onnx import TensorProto, helper
     shapes = dict(images=g.net.input_shape, logits=g.sizes[g.net.out][1:])
-    ends = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, [n, *shape])] for name, shape in shapes.items()]
+    told = partial(helper.make_tensor_value_info, elem_type=TensorProto.FLOAT)
+    ends = [[told(name, shape=[n, *shape])] for name, shape in shapes.items()]
     graph = helper.make_graph(g.nodes, "network", *ends, g.constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", g.opset), helper.make_opsetid(domain, 1)], ir_version=10 if g.opset <= 21 else 13, producer_name="pact_nb")
 
@@ -314,7 +334,8 @@ def session(model: Any, outputs: tuple = (), threads: Optional[int] = None) -> "
 
 # %% ../nbs/12c_onnx.ipynb #e891030d
 # share of codes that may differ, each layer alone; how far, of their range; how far the result
-TOLERANCES = dict(integer=(1e-4, 0, 1e-3), qdq=(1e-3, 0, 1e-3), qonnx=(1e-3, 0, 1e-3), fast=(0.5, 1 / 16, 0.1))
+TOLERANCES = dict(integer=(1e-4, 0, 1e-3), qdq=(1e-3, 0, 1e-3), qonnx=(1e-3, 0, 1e-3),
+                  fast=(0.5, 1 / 16, 0.1))
 
 def example_of(net: IntegerNetwork, x: Optional[Tensor] = None) -> Tensor:
     "At most 16 images to check an export on: those given, `convert`'s, or random ones."
@@ -323,8 +344,11 @@ def example_of(net: IntegerNetwork, x: Optional[Tensor] = None) -> Tensor:
     return x[:16].float()
 
 def check_single(net: IntegerNetwork) -> None:
-    if net.dtype != torch.float32: raise ConvertError("a float64 network has no ONNX form: call .float() on it before convert")
+    "`ConvertError` for a network in float64."
+    if net.dtype != torch.float32:
+        raise ConvertError("a float64 network has no ONNX form: call .float() on it before convert")
 
+# %% ../nbs/12c_onnx.ipynb #0208cc6e
 def check_found(net: IntegerNetwork, made: Exported, got: dict[str, np.ndarray], x: Tensor) -> None:
     "`ConvertError` where the tensors of a run are not the integer network's."
     codes = {a: made.read(a, got) for a in made.codes}
@@ -332,10 +356,13 @@ def check_found(net: IntegerNetwork, made: Exported, got: dict[str, np.ndarray],
     share, far, of = TOLERANCES[made.form]
     for a, q in codes.items():
         off = (q - mine[a].long()).abs()
-        if off.max() > (max(3, far * int(q.max())) if far else 1) or int((off > 0).sum()) > share * off.numel() + 2:
-            raise ConvertError(f"form {made.form}: {int((off > 0).sum())} of {off.numel()} codes of {a} are others than the integer network's")
+        n, most = int((off > 0).sum()), max(3, far * int(q.max())) if far else 1
+        if off.max() > most or n > share * off.numel() + 2:
+            raise ConvertError(f"form {made.form}: {n} of {off.numel()} codes of {a} are others "
+                               "than the integer network's")
     off, size = (torch.from_numpy(got["logits"]) - want).abs().max().item(), want.abs().max().item()
-    if not off <= of * size + 1e-6: raise ConvertError(f"form {made.form}: its result is off by {off:.3g} of {size:.3g}")
+    if not off <= of * size + 1e-6:
+        raise ConvertError(f"form {made.form}: its result is off by {off:.3g} of {size:.3g}")
 
 # %% ../nbs/12c_onnx.ipynb #d201797e
 def _opened(made: Exported, file: Path, x: Tensor) -> dict[str, np.ndarray]:
@@ -344,11 +371,16 @@ def _opened(made: Exported, file: Path, x: Tensor) -> dict[str, np.ndarray]:
         logits = session(file).run(None, {"images": x.numpy()})[0]
         run = session(made.model, tuple(dict.fromkeys(n for n, _ in made.codes.values())))
         got = dict(zip((o.name for o in run.get_outputs()), run.run(None, {"images": x.numpy()})))
-    except Exception as e: raise ConvertError(f"form {made.form}: ONNX Runtime cannot run it, so it is not written: {e}") from e
-    size = np.abs(got["logits"]).max()
-    if not np.abs(logits - got["logits"]).max() <= TOLERANCES[made.form][2] * size + 1e-6: raise ConvertError(f"form {made.form}: ONNX Runtime computes something else once its codes are no outputs")
+    except Exception as e:
+        raise ConvertError(f"form {made.form}: ONNX Runtime cannot run it, so it is not written: "
+                           f"{e}") from e
+    off, size = np.abs(logits - got["logits"]).max(), np.abs(logits).max()
+    if not off <= TOLERANCES[made.form][2] * size + 1e-6:
+        raise ConvertError(f"form {made.form}: ONNX Runtime computes something else once the codes "
+                           "are no outputs")
     return got
 
+# %% ../nbs/12c_onnx.ipynb #85a31102
 def write_checked(
     net: IntegerNetwork,
     made: Exported,
@@ -357,7 +389,7 @@ def write_checked(
     run: Callable = _opened,  # (made, file, images) → tensors by name
     needs: str = "onnxruntime",  # the package that `run` needs; without it the file is only written
 ) -> Exported:
-    "Write a graph, opened and compared before it takes its name; `ConvertError`, and no file, else."
+    "Write a graph, opened and compared before it takes its name; else `ConvertError` and no file."
     import onnx
     part, x = Path(path).with_name(Path(path).name + ".part"), example_of(net, x)
     try:
@@ -374,7 +406,7 @@ def export_exact(
     net: IntegerNetwork,  # from `integer.convert`
     path: str | Path,
     form: str = "qdq",  # "qdq" or "integer"
-    x: Optional[Tensor] = None,  # images to check the file on; default: those that `convert` was given
+    x: Optional[Tensor] = None,  # images to check the file on; default: `convert`'s
 ) -> Exported:  # its graph has an input `images` [N, C, H, W] float32 and an output `logits` [N, classes]
     "Write a network as ONNX with all that it computes; `ConvertError` where a form cannot hold it."
     import onnx
@@ -384,7 +416,8 @@ def export_exact(
     g = Graph(net, 25 if form == "qdq" and small else 21)
     at = write_steps(g, dict(qdq=_qdq, integer=_integer)[form])
     onnx.checker.check_model(model := graph_model(g, "com.microsoft"))
-    made = Exported(model, form, {a: (at[n], code_unit(g, n).item() if form == "qdq" else 1.0) for a, n in net.acts.items()})
+    unit = lambda n: code_unit(g, n).item() if form == "qdq" else 1.0
+    made = Exported(model, form, {a: (at[n], unit(n)) for a, n in net.acts.items()})
     return write_checked(net, made, path, x)
 
 # %% ../nbs/12c_onnx.ipynb #a608c2ec

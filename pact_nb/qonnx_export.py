@@ -13,7 +13,8 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from .integer import IntegerNetwork, Step
-from .onnx_graph import Exported, Graph, batch_agreement, centred, check_single, code_unit, example_of, graph_model, real_step, write_checked, write_steps
+from .onnx_graph import Exported, Graph, batch_agreement, centred, check_single, code_unit
+from .onnx_graph import example_of, graph_model, real_step, write_checked, write_steps
 
 # %% ../nbs/12e_qonnx.ipynb #acba73ee
 DOMAIN = "qonnx.custom_op.general"
@@ -25,8 +26,9 @@ def _quant(g: Graph, x: str, scale: Any, zero: float, bits: int, signed: bool, n
 
 def _codes(g: Graph, x: str, s: Step) -> str:
     signed, k, u = s.how["lo"] < 0, s.how["bits"], s.how["unit"]
-    if (s.how["lo"], s.how["hi"]) not in ((0, 2**k - 1), (1 - 2 ** (k - 1), 2 ** (k - 1) - 1)):  # a clamp before it
-        x = g.add("Clip", [x, g.const(np.float32(s.how["lo"] * u)), g.const(np.float32(s.how["hi"] * u))])
+    top = 2 ** (k - 1) - 1
+    if (s.how["lo"], s.how["hi"]) not in ((0, 2**k - 1), (-top, top)):  # a clamp stood before it
+        x = g.add("Clip", [x, *(g.const(np.float32(s.how[e] * u)) for e in ("lo", "hi"))])
     return _quant(g, x, s.data["scale"].numpy() if "scale" in s.data else np.float32(s.how["unit"]), 0, s.how["bits"], signed, signed)
 
 # %% ../nbs/12e_qonnx.ipynb #e64f2bbc
@@ -46,8 +48,10 @@ def _executed(model: "onnx.ModelProto", x: torch.Tensor) -> dict:
     from qonnx.core.onnx_exec import execute_onnx
     from qonnx.transformation.infer_shapes import InferShapes
     shaped = ModelWrapper(model).transform(InferShapes())
-    # qonnx writes every node as a model of the newest format that onnx knows, which ONNX Runtime may not know yet
-    with patch("onnx.helper.make_model", partial(onnx.helper.make_model, ir_version=model.ir_version)):
+    # qonnx writes every node as a model of the newest format that onnx knows, which ONNX Runtime
+    # may not know yet
+    plain = partial(onnx.helper.make_model, ir_version=model.ir_version)
+    with patch("onnx.helper.make_model", plain):
         return execute_onnx(shaped, {"images": x.numpy()}, return_full_exec_context=True)
 
 def _from_file(made: Exported, file: Path, x: torch.Tensor) -> dict:
@@ -68,6 +72,7 @@ def export_qonnx(
     check_single(net)
     g = Graph(net, 16)
     at = write_steps(g, partial(real_step, through=_codes, weights=_weights))
-    made = Exported(graph_model(g, DOMAIN, n), "qonnx", {a: (at[s], code_unit(g, s).item()) for a, s in net.acts.items()})
+    codes = {a: (at[s], code_unit(g, s).item()) for a, s in net.acts.items()}
+    made = Exported(graph_model(g, DOMAIN, n), "qonnx", codes)
     x = example_of(net)
     return write_checked(net, made, path, torch.cat([x] * n)[:n], _from_file, "qonnx")

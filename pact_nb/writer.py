@@ -143,7 +143,9 @@ class Writer:
     def where(self) -> str:
         return self.node.target if self.node.op == "call_module" else self.node.name
     @property
-    def out_shape(self) -> tuple: return self.facts.shapes[self.node][1:]
+    def out_shape(self) -> tuple:
+        if self.node in self.facts.shapes: return self.facts.shapes[self.node][1:]
+        raise self.no("gives several tensors (return_indices=True?); the integer form follows one")
     def no(self, why: str) -> ConvertError: return ConvertError(f"{self.where}: {why}")
 
 # %% ../nbs/12ab_writer.ipynb #e9b0465d

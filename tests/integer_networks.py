@@ -456,15 +456,16 @@ REFUSED = {
     "dropout that is always on": (lambda y: F.dropout(y, 0.5, True), "dropout that is on"),
     "max-pool with indices": (lambda y: F.max_pool2d(y, 2, return_indices=True)[0],
                               "max_pool2d_with_indices has no integer form"),
-    "module with indices": (nn.MaxPool2d(2, return_indices=True), "return_indices=True"),
-    "sum with a dtype": (lambda y: y + torch.sum(y, 1, True, dtype=torch.float64), "dtype="),
-    "rounded division": (lambda y: torch.div(y, 2, rounding_mode="floor"), "rounding_mode='floor'"),
+    "sum with a dtype": (lambda y: y + torch.sum(y, 1, True, dtype=torch.float), "dtype="),
+    "rounded division": (lambda y: torch.div(y, 0.3, rounding_mode="floor"), "rounding_mode='floor'"),
     "y ** 2": (lambda y: y**2, "pow has no integer form"),
     "half inside": (lambda y: y.half().float(), "a cast to torch.float16"),
     "y * sigmoid": (lambda y: y * torch.sigmoid(y.mean((2, 3), keepdim=True)),
                     "sigmoid has no integer form"),
 }
 for name, (f, says) in REFUSED.items(): operation(f"refused: {name}", f, mid=MID, says=says)
+around("refused: module with indices", lambda s, y: s.mid(s.p(y)[0]), mid=MID,
+       p=lambda: nn.MaxPool2d(2, return_indices=True), says="return_indices=True")
 around("refused: float shortcut", lambda s, y: F.relu(s.a(y) + y), how=dict(fp_shortcut=True),
        a=lambda: [*block(8, 8), conv(8, 8)], says="full-precision shortcut")
 whole("refused: float stem into a sum", preact, says="first_bits=8", **PREACT)
