@@ -33,10 +33,15 @@ def _both(self: Writer, a: Value, b: Value) -> Value:
     if "float" in (a.kind, b.kind):
         raise self.no("a sum of codes and floats: the float side needs codes as well, for example "
                       "by first_bits=8 or bits_by (a full-precision shortcut has no integer form)")
-    a, b = self.settle(self.ripe(a)), self.settle(self.ripe(b))
-    if a.shape != b.shape: raise self.no(f"a sum of shapes {list(a.shape)} and {list(b.shape)}")
+    a, b = self.widened(a), self.widened(b)
     bias = joint(operator.add, a.bias, b.bias, len(a.shape) + 1)
     return Value("sum", a.shape, a.terms + b.terms, bias)
+
+def _widened(self: Writer, v: Value) -> Value:
+    "A value repeated to the shape of the sum that it is part of."
+    v, shape = self.settle(self.ripe(v)), self.out_shape
+    if v.shape == tuple(shape): return v
+    return self.settle(self.move(v, lambda t: t.expand(len(t), *shape)))
 
 # %% ../nbs/12ad_sum_rules.ipynb #81fb0993
 def _mul(self: Writer, c, m: None) -> Value:
@@ -104,7 +109,7 @@ def _filled(self: Writer, like: Value, c: Any, d: int) -> Value:
     empty = replace(like, kind="sum", view=torch.full(size, -1))
     return self.plus(empty, c[:1] if c.dim() == len(size) + 1 else c)
 
-Writer.both, Writer.beside, Writer.filled = _both, _beside, _filled
+Writer.both, Writer.widened, Writer.beside, Writer.filled = _both, _widened, _beside, _filled
 Writer.cat_floats, Writer.cat_term, Writer.cat_factor = _cat_floats, _cat_term, _cat_factor
 
 # %% ../nbs/12ad_sum_rules.ipynb #dd27d4b3

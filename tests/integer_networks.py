@@ -223,6 +223,15 @@ around("layer: F.conv2d with a parameter",
 around("layer: @ a parameter", lambda s, y: s.mid(y).mean((2, 3)) @ s.w, flat=True,
        w=param(8, 8), mid=MID)
 
+around("layer: by keyword", lambda s, y: F.relu(s.n(input=s.a(input=y))), a=CONV, n=NORM)
+around("layer: spectral norm", lambda s, y: s.b(s.a(y)), b=MID,
+       a=lambda: [nn.utils.parametrizations.spectral_norm(CONV()), NORM(), nn.ReLU()])
+around("layer: Conv3d between", lambda s, y: s.c(F.relu(s.a(y.unsqueeze(1))).flatten(1, 2)),
+       a=lambda: nn.Conv3d(1, 2, 3, padding=1), c=WIDE)
+around("layer: ConvTranspose1d between",
+       lambda s, y: s.c(F.relu(s.a(y.flatten(2))).view(y.size(0), 8, 12, 24)),
+       a=lambda: nn.ConvTranspose1d(8, 8, 2, 2), c=MID)
+
 # --- norms -------------------------------------------------------------------------------------
 NORMS = {
     "affine=False": partial(NORM, affine=False), "SyncBatchNorm": lambda: nn.SyncBatchNorm(8),
@@ -349,7 +358,9 @@ MOVES = {
     "channels last and back": lambda y: y.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2),
     "unsqueeze, squeeze": lambda y: y.unsqueeze(2).squeeze(2),
     "clone, detach, to": lambda y: y.clone().detach().to(y.dtype),
-    "ChannelShuffle": nn.ChannelShuffle(4),
+    "ChannelShuffle": nn.ChannelShuffle(4), "rot90": lambda y: torch.rot90(y, 1, (2, 3)),
+    "ConstantPad2d(0)": nn.ConstantPad2d(1, 0.0), "transpose": lambda y: y.transpose(2, 3),
+    "view, sum": lambda y: y.view(y.size(0), y.size(1), 2, -1, 12).transpose(2, 3).flatten(2, 3),
 }
 for name, f in MOVES.items(): operation(f"move: {name}", f, mid=MID)
 around("move: PixelShuffle", lambda s, y: s.b(F.pixel_shuffle(y, 2)), b=partial(block, 2, 8))
@@ -398,6 +409,8 @@ around("residual: three branches with norms",
 around("residual: upsampled sums",
        lambda s, y: F.relu(s.a(y) + F.interpolate(s.n(s.b(F.max_pool2d(y, 2))), scale_factor=2)),
        n=NORM, **TWO)
+around("residual: a mean beside a map", lambda s, y: s.b(s.a(y) + y.mean((2, 3), keepdim=True)),
+       a=CONV, b=MID)
 around("residual: of halves", lambda s, y: s.c(torch.cat(
            [F.relu(s.p(y[:, :4])), F.relu(s.q(y[:, 4:]) + y[:, :4])], 1)),
        p=partial(conv, 4, 4), q=partial(conv, 4, 4), c=MID)
