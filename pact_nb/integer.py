@@ -135,27 +135,29 @@ class IntegerNetwork:
                 if given is not None: at[s.out] = given[names[s.out]].to(at[s.out].dtype)
         return at[self.out], mine
 
-    def shapes(self) -> dict[str, tuple]:
-        "Shape of every step's tensor for one image, the batch included."
-        found = {"input": (1, *self.input_shape)}
-        def look(run: Callable, vs: list, how: dict, data: dict) -> Tensor:
-            out = run(vs, how, data)
-            found[names[id(data)]] = tuple(out.shape)
-            return out
-        names = {id(s.data): s.out for s in self.steps}
-        kinds = {k: partial(look, f) for k, f in STEP_KINDS.items()}
-        self(torch.zeros(found["input"], dtype=self.dtype), kinds=kinds)
-        return found
-
-    @property
-    def dtype(self) -> torch.dtype:
-        "Of the images: float32, or float64 for a network that was so."
-        named = [(k, t) for s in self.steps for k, t in s.data.items()]
-        kinds = {t.dtype for k, t in named if k in ("alpha", "weight", "value")}
-        single = any(s.how.get("dtype") == "float32" for s in self.steps)
-        return torch.float64 if torch.float64 in kinds and not single else torch.float32
-
     def __repr__(self) -> str: return f"IntegerNetwork({len(self.steps)} steps, {sum(r['integer'] for r in self.layers)} of {len(self.layers)} layers in integers)"
+
+# %% ../nbs/12_integer.ipynb #be98fb80
+def _shapes(self: IntegerNetwork) -> dict[str, tuple]:
+    "Shape of every step's tensor for one image, the batch included."
+    found = {"input": (1, *self.input_shape)}
+    def look(run: Callable, vs: list, how: dict, data: dict) -> Tensor:
+        out = run(vs, how, data)
+        found[names[id(data)]] = tuple(out.shape)
+        return out
+    names = {id(s.data): s.out for s in self.steps}
+    kinds = {k: partial(look, f) for k, f in STEP_KINDS.items()}
+    self(torch.zeros(found["input"], dtype=self.dtype), kinds=kinds)
+    return found
+
+def _dtype(self: IntegerNetwork) -> torch.dtype:
+    "Of the images: float32, or float64 for a network that was so."
+    named = [(k, t) for s in self.steps for k, t in s.data.items()]
+    kinds = {t.dtype for k, t in named if k in ("alpha", "weight", "value")}
+    single = any(s.how.get("dtype") == "float32" for s in self.steps)
+    return torch.float64 if torch.float64 in kinds and not single else torch.float32
+
+IntegerNetwork.shapes, IntegerNetwork.dtype = _shapes, property(_dtype)
 
 # %% ../nbs/12_integer.ipynb #7a85b253
 def _steps_of(m: nn.Module) -> int:

@@ -44,19 +44,6 @@ class Graph:
 
     def name(self, hint: str = "t") -> str: self.n += 1; return f"{hint}_{self.n}"
 
-    @property
-    def sizes(self) -> dict[str, tuple]:
-        "Shape of every tensor for one image, found by one run."
-        if self._shapes is None: self._shapes = self.net.shapes()
-        return self._shapes
-
-    def code_range(self, name: str) -> tuple[int, int]:
-        "The range of a tensor of codes, which may have been pooled, moved or joined since."
-        s = self.steps[name]
-        if s.kind in ("encode", "requant"): return s.how["lo"], s.how["hi"]
-        low, high = zip(*map(self.code_range, s.ins))
-        return min(low), max(high)
-
     def is_float(self, name: str) -> bool:
         "Whether a tensor holds floats, not codes or accumulators."
         s = self.steps.get(name)  # None: the images
@@ -80,6 +67,21 @@ class Graph:
     def cast(self, x: str, to: str) -> str:
         from onnx import TensorProto
         return self.add("Cast", [x], to=getattr(TensorProto, to))
+
+# %% ../nbs/12c_onnx.ipynb #1583ad98
+def _sizes(self: Graph) -> dict[str, tuple]:
+    "Shape of every tensor for one image, found by one run."
+    if self._shapes is None: self._shapes = self.net.shapes()
+    return self._shapes
+
+def _code_range(self: Graph, name: str) -> tuple[int, int]:
+    "The range of a tensor of codes, which may have been pooled, moved or joined since."
+    s = self.steps[name]
+    if s.kind in ("encode", "requant"): return s.how["lo"], s.how["hi"]
+    low, high = zip(*map(self.code_range, s.ins))
+    return min(low), max(high)
+
+Graph.sizes, Graph.code_range = property(_sizes), _code_range
 
 # %% ../nbs/12c_onnx.ipynb #9d40738c
 def conv_attributes(h: dict) -> dict: return dict(strides=h["stride"], pads=[*h["padding"], *h["padding"]], dilations=h["dilation"], group=h["groups"])
