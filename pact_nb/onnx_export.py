@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from .integer import STEP_KINDS, IntegerNetwork, Step, agreement, along, convert
-from .onnx_graph import EXACT_FORMS, Exported, Graph, accumulate, affine, conv_attributes, export_exact, factors, graph_model, graphs_agreement, shared_step, signed_codes, write_steps
+from .onnx_graph import EXACT_FORMS, Exported, Graph, accumulate, affine, check_single
+from .onnx_graph import conv_attributes, export_exact, factors, graph_model, graphs_agreement
+from .onnx_graph import shared_step, signed_codes, write_checked, write_steps
 from .packed import save_network
 
 # %% ../nbs/12d_fast.ipynb #e28cb623
@@ -60,8 +62,8 @@ class _Fast(Graph):
 
     def top(self, name: str) -> int:
         "The largest magnitude of the codes of a tensor."
-        s = self.coded_by(name)
-        return max(s.how["hi"], -s.how["lo"])
+        low, high = self.code_range(name)
+        return max(high, -low)
 
 # %% ../nbs/12d_fast.ipynb #056a5132
 def _whole(g: _Fast, s: Step, factor: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -119,6 +121,7 @@ def _fast(g: _Fast, s: Step, x: list[str], dims: dict) -> Optional[str]:
     if s.kind in ("conv", "linear"): return x[0]
     if s.kind == "encode": return _float_codes(g, s, _as_float(g, s.ins[0], x[0], dim), s.data["scale"].numpy(), dim)
     if s.kind == "requant": return _fast_requant(g, s, x, kinds, dim)
+    if s.kind == "concat": return _fast_concat(g, s, x, kinds, dim)
     if kinds[0] == "codes" and s.kind not in _KINDS: return _on_codes(g, s, x, dim)
     x = [_as_float(g, n, v, dim) for n, v in zip(s.ins, x)]
     return affine(g, x, factors(s), s.data["bias"], s.how["dim"]) if s.kind == "decode" else shared_step(g, s, x)
@@ -128,9 +131,16 @@ def _on_codes(g: _Fast, s: Step, x: list[str], dim: int) -> str:
     "A structural step on codes, channels last."
     if s.kind == "slice" and _with_pad(g, s.out): return x[0]
     if s.kind == "pad" and _with_pad(g, s.ins[0]): return _slice_and_pad(g, g.steps[s.ins[0]], s, x[0])
-    if s.kind in ("slice", "pad"): return shared_step(g, s, x, channels_last=True)
+    if s.kind in ("slice", "pad", "take"): return shared_step(g, s, x, channels_last=True)
     y = shared_step(g, s, [_first(g, x[0], dim)])
-    return y if s.kind == "flatten" else _last(g, y, dim)
+    return _last(g, y, len(g.shapes[s.out]))
+
+def _fast_concat(g: _Fast, s: Step, x: list[str], kinds: list[str], dim: int) -> str:
+    "Codes of one type beside one another as they are, whatever each is worth; else floats."
+    same = len({signed_codes(g, n) for n in s.ins}) == 1 if set(kinds) == {"codes"} else False
+    g.kinds[s.out] = "codes" if same else "float"
+    if same: return shared_step(g, s, x, channels_last=True)
+    return shared_step(g, s, [_as_float(g, n, v, dim) for n, v in zip(s.ins, x)])
 
 def _with_pad(g: _Fast, name: str) -> bool:
     "Whether this is a slice of unsigned codes that one pad alone reads: the pad then does both."
@@ -142,6 +152,7 @@ def _slice_and_pad(g: _Fast, cut: Step, pad: Step, x: str) -> str:
     w = np.pad(np.eye(n), ((before, after), (0, 0)))[:, :, None, None]
     return _byte_conv(g, x, w, np.ones(()), 1.0, 0, [], strides=cut.how["steps"])
 
+# %% ../nbs/12d_fast.ipynb #c9855dc4
 def _stays_last(g: _Fast, s: Step) -> bool:
     "Whether a step on floats does not mind where the channels are: element by element, the mean of a whole map, or of one value a channel."
     size = g.shapes[s.ins[0]][2:]
@@ -155,7 +166,10 @@ def _fast_requant(g: _Fast, s: Step, x: list[str], kinds: list[str], dim: int) -
     "QLinearConv alone, or two terms by QLinearAdd, or whatever there is by float."
     per = 2.0 ** -s.how["shift"]
     by, bias = [f.double() * per for f in factors(s)], s.data["bias"].double() * per
-    if s.how["lo"] == 0 and kinds == ["acc"] and _fits(g, s.ins[0]): return _clipped(g, _qlinear(g, g.steps[s.ins[0]], x[0], by[0], bias, 1.0, 0), s)
+    plain = max(bias.dim(), *(f.dim() for f in by)) < 2
+    plain = plain and s.how["lo"] == 0 and kinds == ["acc"]
+    if plain and _fits(g, s.ins[0]):
+        return _clipped(g, _qlinear(g, g.steps[s.ins[0]], x[0], by[0], bias, 1.0, 0), s)
     if s.how["lo"] == 0 and _in_8_bits(g, s, kinds): return _clipped(g, _two_codes(g, s, x, kinds, by, bias), s)
     y = affine(g, [_as_float(g, n, v, dim) for n, v in zip(s.ins, x)], by, bias, dim)
     return _float_codes(g, s, y, np.float32(1), dim)
@@ -163,12 +177,18 @@ def _fast_requant(g: _Fast, s: Step, x: list[str], kinds: list[str], dim: int) -
 def _fits(g: _Fast, name: str) -> bool:
     "Whether QLinearConv can compute these accumulators: a convolution of unsigned codes, read once, whose weights fit."
     s = g.steps[name]
-    return len(g.readers[name]) == 1 and s.kind == "conv" and not signed_codes(g, s.ins[0]) and bool(_room(s, g.top(s.ins[0])).min() > 0)
+    plain = s.kind == "conv" and s.data["weight"].dim() == 4 and len(g.readers[name]) == 1
+    return plain and not signed_codes(g, s.ins[0]) and bool(_room(s, g.top(s.ins[0])).min() > 0)
 
+# %% ../nbs/12d_fast.ipynb #7ab13e92
 def _in_8_bits(g: _Fast, s: Step, kinds: list[str]) -> bool:
     "Whether a sum is one of a convolution and unsigned codes, or of two convolutions, that 8-bit terms can hold."
     two = sorted(kinds) in (["acc", "acc"], ["acc", "codes"])
-    return two and all(_fits(g, n) if t == "acc" else f.dim() == 0 and not signed_codes(g, n) for n, t, f in zip(s.ins, kinds, factors(s)))
+    if not two or s.data["bias"].dim() > 1: return False
+    def held(n: str, t: str, f: Tensor) -> bool:
+        if t == "acc": return f.dim() < 2 and _fits(g, n)
+        return f.dim() == 0 and f > 0 and not signed_codes(g, n)
+    return all(held(*a) for a in zip(s.ins, kinds, factors(s)))
 
 # %% ../nbs/12d_fast.ipynb #db5b4375
 def _terms(g: _Fast, s: Step, x: list[str], kinds: list[str], by: list[Tensor], bias: Tensor, enough: float = math.inf) -> list[list[str]]:
@@ -201,14 +221,15 @@ def export_onnx(
     x: Optional[Tensor] = None,  # for "fast": some training images, which set the range of residual sums
 ) -> Exported:  # its graph has an input `images` [N, C, H, W] float32 and an output `logits` [N, classes]
     "Write a network as ONNX; `ConvertError` where a form cannot hold it."
-    import onnx
     if form not in FORMS: raise ValueError(f"form must be one of {', '.join(FORMS)}; got {form!r}")
-    if form != "fast": return export_exact(net, path, form)
+    if form != "fast": return export_exact(net, path, form, x)
     if x is None: raise ValueError("form fast needs some images x, which set the range of residual sums")
+    check_single(net)
     g = _Fast(net, x)
     at = write_steps(g, _fast)
-    onnx.save(model := graph_model(g, "com.microsoft"), str(path))
-    return Exported(model, form, {a: (at[n], 1.0) for a, n in net.acts.items()})
+    codes = {a: (at[n], 1.0) for a, n in net.acts.items()}
+    made = Exported(graph_model(g, "com.microsoft"), form, codes)
+    return write_checked(net, made, path, x)
 
 # %% ../nbs/12d_fast.ipynb #f464f49d
 def export_all(

@@ -85,7 +85,21 @@ def save_network(
     text = zlib.compress(json.dumps(dict(told, about=about or {}), separators=(",", ":")).encode(), 9)
     content = save(tensors, dict(format=FORMAT, contents=base64.b64encode(text).decode(), sha256=_seal(text, tensors)))
     write_atomic(Path(path), content)
+    _read_back(net, Path(path))
     return len(content)
+
+# %% ../nbs/12b_files.ipynb #7fb3ffba
+def _read_back(net: IntegerNetwork, path: Path) -> None:
+    "Open the file again; `FileError`, and no file, where it holds another network."
+    again = load_network(path)[0]
+    told, wanted = _contents(again)[0], json.loads(json.dumps(_contents(net)[0]))
+    if told == wanted and _same_data(net, again): return
+    path.unlink()
+    raise FileError(f"{path}: reads back as another network, so it is not kept")
+
+def _same_data(a: IntegerNetwork, b: IntegerNetwork) -> bool:
+    pairs = [(t, q.data[k]) for p, q in zip(a.steps, b.steps) for k, t in p.data.items()]
+    return all(t.shape == u.shape and torch.equal(t.double(), u.double()) for t, u in pairs)
 
 # %% ../nbs/12b_files.ipynb #93c59b0e
 class FileError(ValueError):
