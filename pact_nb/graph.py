@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['CONTAINERS', 'WEIGHTED', 'TraceError', 'unwrap', 'check_network', 'copied', 'NetworkTracer', 'ByMode', 'Part',
-           'SequentialPart', 'ListPart', 'GraphNetwork', 'read_network', 'run_on', 'tensors_of', 'judge']
+           'SequentialPart', 'ListPart', 'GraphNetwork', 'read_network', 'run_on', 'tensors_of', 'judge',
+           'in_evaluation']
 
 # %% ../nbs/05a_graph.ipynb #c2ac4791
 import copy
@@ -643,3 +644,22 @@ def judge(
                 f"the graph of {type(model).__name__} is not the network: on the example input it"
                 f" computes something else at 32 bits, in {where}{why}"
             )
+
+# %% ../nbs/05a_graph.ipynb #be6b99cb
+def in_evaluation(gm: fx.GraphModule) -> fx.GraphModule:
+    "A copy in evaluation mode, without what only training computes."
+    gm = copy.deepcopy(gm).eval()
+    for n in [n for n in gm.graph.nodes if n.op == "call_module"]:
+        if not isinstance(gm.get_submodule(n.target), ByMode): continue
+        for u in list(n.users):
+            u.args, u.kwargs = fx.node.map_arg((u.args, u.kwargs), lambda v: n.args[1] if v is n else v)
+        _erase(gm.graph, n)
+    gm.recompile()
+    return gm
+
+def _erase(graph: fx.Graph, n: fx.Node) -> None:
+    "Erase a node, and what only it read."
+    if n.users or n.op == "placeholder": return
+    above = n.all_input_nodes
+    graph.erase_node(n)
+    for m in above: _erase(graph, m)

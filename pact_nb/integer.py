@@ -7,13 +7,13 @@ __all__ = ['STEP_KINDS', 'JUDGE', 'IntegerNetwork', 'fake_codes', 'check_same', 
            'same_choice', 'agreement']
 
 # %% ../nbs/12_integer.ipynb #00ee403e
-import copy
 from functools import partial
 from typing import Any, Callable, Optional
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from .core import evaluating, hooked, n_steps
+from .graph import in_evaluation
 from .pact import SignedPACT
 from .sum_rules import RULES  # this import fills them in
 from .writer import ConvertError, Step, Value, Writer, along, weight_codes
@@ -230,8 +230,8 @@ def convert(
     if not isinstance(x, Tensor):
         raise ConvertError(f"x must be one tensor of images; got a {type(x).__name__}: the integer "
                            "form has one input")
-    model, x = copy.deepcopy(model).cpu().eval(), x.detach().cpu()
-    _check_types(model, x)
+    model, x = in_evaluation(model).cpu(), x.detach().cpu()
+    _check_types(model, x); _check_derived(model)
     w = Writer(model, x)
     if not floats and not any(r["integer"] for r in w.layers): raise ConvertError("no layer of this network reads codes and has low-bit weights: nothing to convert")
     net = IntegerNetwork(w.steps, w.out, w.acts, w.layers, x.shape[1:])
@@ -240,6 +240,15 @@ def convert(
     return net
 
 # %% ../nbs/12_integer.ipynb #5e5e1484
+def _check_derived(model: fx.GraphModule) -> None:
+    "`ConvertError` for layers whose class has a forward of its own."
+    called = {n.target for n in model.graph.nodes if n.op == "call_module"}
+    layers = [(n, m) for n, m in model.named_modules() if n in called and hasattr(m, "kind")]
+    own = [f"{n} ({m.kind.__name__})" for n, m in layers]
+    if own:
+        raise ConvertError(f"{', '.join(own[:3])}: a layer with a forward of its own has no integer "
+                           "form; use torch's class, with its padding as a module before it")
+
 def _check_types(model: nn.Module, x: Tensor) -> None:
     "`ConvertError` for half precision, for types that differ, and for no images."
     kinds = {t.dtype for t in (*model.parameters(), *model.buffers(), x) if t.is_floating_point()}

@@ -221,7 +221,7 @@ around("layer: one convolution three times",
 around("layer: F.conv2d with a parameter",
        lambda s, y: F.relu(F.conv2d(s.mid(y), s.w, padding=1)), w=param(8, 8, 3, 3), mid=MID)
 around("layer: @ a parameter", lambda s, y: s.mid(y).mean((2, 3)) @ s.w, flat=True,
-       w=param(8, 8), mid=MID)
+       w=param(8, 8), mid=MID, says="put a clip between the two")
 
 around("layer: by keyword", lambda s, y: F.relu(s.n(input=s.a(input=y))), a=CONV, n=NORM)
 around("layer: spectral norm", lambda s, y: s.b(s.a(y)), b=MID,
@@ -317,7 +317,10 @@ around("cat: flattened codes into Linear",
        fc=lambda: nn.Linear(64, 8), **TWO)
 around("cat: last layer", fire, 16, **TWO)
 around("cat: parts cut out again", lambda s, y: s.c(fire(s, y)[:, 3:11]), c=MID, **TWO)
-around("cat: stack, sum", lambda s, y: F.relu(torch.stack([s.a(y), s.b(y)], dim=2).sum(2)), **TWO)
+around("cat: stack, sum", lambda s, y: F.relu(torch.stack([s.a(y), s.b(y)], dim=2).sum(2)),
+       how=dict(keep_scale=False), **TWO)
+around("cat: stack, sum of two scales", lambda s, y: F.relu(torch.stack([s.a(y), s.b(y)], 2).sum(2)),
+       how=dict(keep_scale=True), says="factors change within a map", **TWO)
 around("cat: sums, then average",
        lambda s, y: F.relu(F.avg_pool2d(torch.cat([s.a(y), s.b(y)], 1), 3, 2)), 16, **TWO)
 around("cat: along the height", lambda s, y: s.b(torch.cat([y, y.flip(2)], 2)), b=MID)
@@ -458,10 +461,9 @@ RESULTS = {
 for name, (f, says) in RESULTS.items(): whole(f"refused: {name}", f, says=says, **BODY)
 
 # --- refused by name ---------------------------------------------------------------------------
-class TwoInputs(Whole):
+class AtDefault(Whole):
     def forward(self, x, noise=0.0): return self.f(self, x + noise)
-add("refused: two inputs", lambda: TwoInputs(lambda s, x: s.c(body(s, x)), **made(BODY)),
-    says="takes 2 inputs (x, noise)")
+add("result: an argument at its default", lambda: AtDefault(lambda s, x: s.c(body(s, x)), **made(BODY)))
 for act in (nn.GELU, nn.ELU, nn.SiLU, nn.LeakyReLU, nn.PReLU, nn.Hardswish, nn.Sigmoid):
     around(f"refused: {act.__name__}", lambda s, y: s.b(s.act(s.a(y))), a=CONV, act=act, b=MID,
            says=f"act: {act.__name__} has no integer form")
