@@ -317,7 +317,8 @@ around("cat: flattened codes into Linear",
        fc=lambda: nn.Linear(64, 8), **TWO)
 around("cat: last layer", fire, 16, **TWO)
 around("cat: parts cut out again", lambda s, y: s.c(fire(s, y)[:, 3:11]), c=MID, **TWO)
-around("cat: stack, sum", lambda s, y: F.relu(torch.stack([s.a(y), s.b(y)], dim=2).sum(2)), **TWO)
+around("cat: stack, sum", lambda s, y: F.relu(torch.stack([s.a(y), s.a(y)], dim=2).sum(2)),
+       a=CONV)
 around("cat: sums, then average",
        lambda s, y: F.relu(F.avg_pool2d(torch.cat([s.a(y), s.b(y)], 1), 3, 2)), 16, **TWO)
 around("cat: along the height", lambda s, y: s.b(torch.cat([y, y.flip(2)], 2)), b=MID)
@@ -458,10 +459,6 @@ RESULTS = {
 for name, (f, says) in RESULTS.items(): whole(f"refused: {name}", f, says=says, **BODY)
 
 # --- refused by name ---------------------------------------------------------------------------
-class TwoInputs(Whole):
-    def forward(self, x, noise=0.0): return self.f(self, x + noise)
-add("refused: two inputs", lambda: TwoInputs(lambda s, x: s.c(body(s, x)), **made(BODY)),
-    says="takes 2 inputs (x, noise)")
 for act in (nn.GELU, nn.ELU, nn.SiLU, nn.LeakyReLU, nn.PReLU, nn.Hardswish, nn.Sigmoid):
     around(f"refused: {act.__name__}", lambda s, y: s.b(s.act(s.a(y))), a=CONV, act=act, b=MID,
            says=f"act: {act.__name__} has no integer form")
@@ -484,8 +481,11 @@ around("refused: float shortcut", lambda s, y: F.relu(s.a(y) + y), how=dict(fp_s
 whole("refused: float stem into a sum", preact, says="first_bits=8", **PREACT)
 around("refused: one bit of two signs", lambda s, y: s.b(s.a(y)), a=CONV, bits=(4, 1),
        b=lambda: [conv(8, 8, 1), nn.ReLU()], says="1 bit with two signs")
-around("refused: norm, max-pool, number", lambda s, y: F.relu(F.max_pool2d(s.n(s.a(y)), 2) * 2),
-       a=CONV, n=NORM, says="put a clip between the two")
+around("refused: norm, max-pool, number",
+       lambda s, y: s.b(F.relu(F.max_pool2d(s.n(s.a(y)), 2) * 2)),
+       a=CONV, n=NORM, b=MID, says="put a clip between the two")
+around("clip: of a low-bit layer's map, then a mean", lambda s, y: F.relu(s.a(y)).mean((2, 3)) * 2,
+       flat=True, a=CONV)
 
 
 def changed(name, change, says):
@@ -502,6 +502,15 @@ def edited(low):
     act = low.get_submodule("stem.2")
     act.forward = lambda x, plain=act.forward: plain(x) * 0.99
     return low
+def two_inputs(low):
+    "The graph of `forward(x, noise)` that adds its noise to the image."
+    x = next(n for n in low.graph.nodes if n.op == "placeholder")
+    with low.graph.inserting_after(x): noise = low.graph.placeholder("noise")
+    with low.graph.inserting_after(noise): total = low.graph.call_function(torch.add, (x, noise))
+    x.replace_all_uses_with(total, lambda user: user is not total)
+    low.recompile()
+    return low
+changed("refused: two inputs", two_inputs, "takes 2 inputs (x, noise)")
 changed("refused: a hook that changes values", hooked, "no integer form yet")
 changed("refused: a clip changed by hand", edited, "no integer form yet")
 for kind in (torch.float16, torch.bfloat16):
