@@ -268,13 +268,25 @@ def _ripe(self: Writer, v: Value) -> Value:
     (_, f, top), *more = v.terms
     plain = not more and max(f.dim(), v.bias.dim()) < 2 and (f > 0).all() and top < 2**24
     if not (plain and v.clamp == (-math.inf, math.inf)):
+        if self.ends_in_floats(): return self.decoded(v)
         raise self.no("behind a max-pool or clamp of unrounded sums; put a clip between the two")
     out = replace(v, later=[])
     for g in v.later: out = g(out)
     return out
 
-# %% ../nbs/12ab_writer.ipynb #1c132f57
-Writer.as_move, Writer.move, Writer.move_later, Writer.ripe = _as_move, _move, _move_later, _ripe
+# %% ../nbs/12ab_writer.ipynb #a5c21aae
+def _ends_in_floats(self: Writer) -> bool:
+    "Whether nothing behind this node is rounded, so that floats lose nothing."
+    todo, seen = [self.node], set()
+    while todo:
+        seen.add(n := todo.pop())
+        act = self.mods.get(n.target) if n.op == "call_module" else None
+        if isinstance(act, PACT) and act.k != FLOAT: return False
+        todo += [u for u in n.users if u not in seen]
+    return True
+
+Writer.as_move, Writer.move, Writer.move_later = _as_move, _move, _move_later
+Writer.ripe, Writer.ends_in_floats = _ripe, _ends_in_floats
 Writer.viewed, Writer.settle = _viewed, _settle
 
 # %% ../nbs/12ab_writer.ipynb #bccb4a14

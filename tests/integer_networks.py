@@ -221,7 +221,7 @@ around("layer: one convolution three times",
 around("layer: F.conv2d with a parameter",
        lambda s, y: F.relu(F.conv2d(s.mid(y), s.w, padding=1)), w=param(8, 8, 3, 3), mid=MID)
 around("layer: @ a parameter", lambda s, y: s.mid(y).mean((2, 3)) @ s.w, flat=True,
-       w=param(8, 8), mid=MID, says="put a clip between the two")
+       w=param(8, 8), mid=MID)
 
 around("layer: by keyword", lambda s, y: F.relu(s.n(input=s.a(input=y))), a=CONV, n=NORM)
 around("layer: spectral norm", lambda s, y: s.b(s.a(y)), b=MID,
@@ -317,10 +317,8 @@ around("cat: flattened codes into Linear",
        fc=lambda: nn.Linear(64, 8), **TWO)
 around("cat: last layer", fire, 16, **TWO)
 around("cat: parts cut out again", lambda s, y: s.c(fire(s, y)[:, 3:11]), c=MID, **TWO)
-around("cat: stack, sum", lambda s, y: F.relu(torch.stack([s.a(y), s.b(y)], dim=2).sum(2)),
-       how=dict(keep_scale=False), **TWO)
-around("cat: stack, sum of two scales", lambda s, y: F.relu(torch.stack([s.a(y), s.b(y)], 2).sum(2)),
-       how=dict(keep_scale=True), says="factors change within a map", **TWO)
+around("cat: stack, sum", lambda s, y: F.relu(torch.stack([s.a(y), s.a(y)], dim=2).sum(2)),
+       a=CONV)
 around("cat: sums, then average",
        lambda s, y: F.relu(F.avg_pool2d(torch.cat([s.a(y), s.b(y)], 1), 3, 2)), 16, **TWO)
 around("cat: along the height", lambda s, y: s.b(torch.cat([y, y.flip(2)], 2)), b=MID)
@@ -461,9 +459,6 @@ RESULTS = {
 for name, (f, says) in RESULTS.items(): whole(f"refused: {name}", f, says=says, **BODY)
 
 # --- refused by name ---------------------------------------------------------------------------
-class AtDefault(Whole):
-    def forward(self, x, noise=0.0): return self.f(self, x + noise)
-add("result: an argument at its default", lambda: AtDefault(lambda s, x: s.c(body(s, x)), **made(BODY)))
 for act in (nn.GELU, nn.ELU, nn.SiLU, nn.LeakyReLU, nn.PReLU, nn.Hardswish, nn.Sigmoid):
     around(f"refused: {act.__name__}", lambda s, y: s.b(s.act(s.a(y))), a=CONV, act=act, b=MID,
            says=f"act: {act.__name__} has no integer form")
@@ -472,7 +467,8 @@ REFUSED = {
     "max-pool with indices": (lambda y: F.max_pool2d(y, 2, return_indices=True)[0],
                               "max_pool2d_with_indices has no integer form"),
     "sum with a dtype": (lambda y: y + torch.sum(y, 1, True, dtype=torch.float), "dtype="),
-    "rounded division": (lambda y: torch.div(y, 0.3, rounding_mode="floor"), "rounding_mode='floor'"),
+    "rounded division": (lambda y: torch.div(y, 0.3, rounding_mode="floor"),
+                         "rounding_mode='floor'"),
     "y ** 2": (lambda y: y**2, "pow has no integer form"),
     "half inside": (lambda y: y.half().float(), "a cast to torch.float16"),
     "y * sigmoid": (lambda y: y * torch.sigmoid(y.mean((2, 3), keepdim=True)),
@@ -486,8 +482,11 @@ around("refused: float shortcut", lambda s, y: F.relu(s.a(y) + y), how=dict(fp_s
 whole("refused: float stem into a sum", preact, says="first_bits=8", **PREACT)
 around("refused: one bit of two signs", lambda s, y: s.b(s.a(y)), a=CONV, bits=(4, 1),
        b=lambda: [conv(8, 8, 1), nn.ReLU()], says="1 bit with two signs")
-around("refused: norm, max-pool, number", lambda s, y: F.relu(F.max_pool2d(s.n(s.a(y)), 2) * 2),
-       a=CONV, n=NORM, says="put a clip between the two")
+around("refused: norm, max-pool, number",
+       lambda s, y: s.b(F.relu(F.max_pool2d(s.n(s.a(y)), 2) * 2)),
+       a=CONV, n=NORM, b=MID, says="put a clip between the two")
+around("clip: of a low-bit layer's map, then a mean", lambda s, y: F.relu(s.a(y)).mean((2, 3)) * 2,
+       flat=True, a=CONV)
 
 
 def changed(name, change, says):
@@ -504,6 +503,15 @@ def edited(low):
     act = low.get_submodule("stem.2")
     act.forward = lambda x, plain=act.forward: plain(x) * 0.99
     return low
+def two_inputs(low):
+    "The graph of `forward(x, noise)` that adds its noise to the image."
+    x = next(n for n in low.graph.nodes if n.op == "placeholder")
+    with low.graph.inserting_after(x): noise = low.graph.placeholder("noise")
+    with low.graph.inserting_after(noise): total = low.graph.call_function(torch.add, (x, noise))
+    x.replace_all_uses_with(total, lambda user: user is not total)
+    low.recompile()
+    return low
+changed("refused: two inputs", two_inputs, "takes 2 inputs (x, noise)")
 changed("refused: a hook that changes values", hooked, "no integer form yet")
 changed("refused: a clip changed by hand", edited, "no integer form yet")
 for kind in (torch.float16, torch.bfloat16):

@@ -33,7 +33,7 @@ def low_bit(case: Case) -> tuple[nn.Module, torch.Tensor]:
             if m.running_mean is not None: m.running_mean.normal_(0, 0.3)
             if m.running_var is not None: m.running_var.uniform_(0.5, 2)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # parts that stay float are named by a warning
         warnings.filterwarnings("error", message=".*module by module")
         low = quantize(net, *case.bits, **case.how).eval()
     calibrate(low, x)
@@ -74,17 +74,3 @@ def test_refused_by_name(name):
 
 def test_how_many():
     assert len(NETWORKS) >= 60
-
-
-class Pair(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.a, self.b, self.c = (nn.Conv2d(3, 3, 1) for _ in range(3))
-
-    def forward(self, x, noise): return self.c(self.b(self.a(x).relu()).relu() + noise)
-
-
-def test_two_inputs():
-    pair = torch.randn(2, 3, 5, 5), torch.randn(2, 3, 5, 5)
-    low = quantize(Pair(), 4, 4, x=pair)
-    with pytest.raises(ConvertError, match=r"takes 2 inputs \(x, noise\)"): convert(low, pair[0])
