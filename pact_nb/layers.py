@@ -8,6 +8,7 @@ __all__ = ['QUANTIZED', 'LEAVES', 'UNTRACED', 'ACTIVATIONS', 'CALIBRATIONS', 'Qu
            'is_view', 'report', 'quantize', 'check_levels', 'calibrate']
 
 # %% ../nbs/05_layers.ipynb #142248ef
+import copy
 import math
 import warnings
 from contextlib import contextmanager
@@ -459,9 +460,9 @@ def _device(model: nn.Module) -> torch.device:
     return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 def _take_over(new: nn.Module, old: nn.Module) -> None:
-    "Hooks on an activation stay with its place; so does the mode."
-    for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"):
-        setattr(new, kind, getattr(old, kind))
+    "Hooks on an activation go with each of its uses, each with lists of its own; so does the mode."
+    for kind in [k for k in vars(old) if "_hooks" in k and isinstance(getattr(old, k), dict)]:
+        setattr(new, kind, copy.copy(getattr(old, kind)))
     new.training = old.training
 
 # %% ../nbs/05_layers.ipynb #7863dee0
