@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from .core import FLOAT
 from .fused import FusedWeight, NormPACT
+from .graph import in_evaluation
 from .models import create_model, input_size, macs_by_layer
 
 # %% ../nbs/13_cost.ipynb #a5810bcb
@@ -36,7 +37,7 @@ def cost(
     model: nn.Module,  # float or quantized; on the meta device nothing is computed
     x: Tensor | tuple,  # input [N, …], or a tuple of all inputs, for the shapes
 ) -> list[dict]:  # layer, macs, weights, w_bits, a_bits, bitops, weight_bytes, input_bytes
-    "What each convolution and linear layer costs, 32 bits where float; errors of `_countable`."
+    "What each layer costs in evaluation, 32 bits where float; errors of `_countable`."
 
     def row(layer, macs, inputs, weights=None):
         m = model.get_submodule(layer) if weights is None else None  # else no layer, and float
@@ -53,6 +54,7 @@ def cost(
             input_bytes=inputs * a / 8,
         )
 
+    if hasattr(model, "by_mode"): model = in_evaluation(model)  # auxiliary heads cost nothing there
     return [row(**r) for r in _countable(model, x)]
 
 # %% ../nbs/13_cost.ipynb #a7505daa
