@@ -13,10 +13,9 @@ import inspect
 import operator
 import random
 import sys
-import warnings
 from collections import OrderedDict
 from contextlib import ExitStack, contextmanager
-from typing import Any, Callable, Iterable, Optional
+from typing import Any, Callable, Iterable
 from unittest.mock import patch
 import numpy as np
 import torch

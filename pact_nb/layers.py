@@ -11,9 +11,8 @@ __all__ = ['QUANTIZED', 'LEAVES', 'UNTRACED', 'ACTIVATIONS', 'CALIBRATIONS', 'Qu
 import copy
 import math
 import warnings
-from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from typing import Any, Iterator, Optional
+from typing import Any, Optional
 from unittest.mock import patch
 import torch
 import torch.nn.functional as F
@@ -33,16 +32,7 @@ from .binary import binary, check_scale, check_width, held_signs
 from .error import best_alpha, percentile_alpha
 
 # %% ../nbs/05_layers.ipynb #ac5cb14b
-from pact_nb.graph import (
-    GraphNetwork,
-    Part,
-    TraceError,
-    check_network,
-    copied,
-    judge,
-    read_network,
-    run_on,
-)
+from .graph import TraceError, check_network, copied, judge, read_network, run_on
 from .learned import LEARNED, check_lsq, clip_misfit, grid_of, start_clip
 from .levels import ADDS, KEEP, argument, clip_limit, first_input, op_name, source_of
 from .pact import PACT, FixedClip, SignedPACT, check_grad, clip
@@ -270,9 +260,9 @@ def _hands_on(m: nn.Module, base: type) -> str:
     what it does."""
     name, seen = _OPERATION[base], []
     real = getattr(F, name)
-    def look(x, weight, *args, **kwargs):
-        seen.append(weight is m.weight)
-        return real(x, weight, *args, **kwargs)
+    def look(*args, **kwargs):
+        seen.append((args[1] if len(args) > 1 else kwargs.get("weight")) is m.weight)
+        return real(*args, **kwargs)
     try:
         with patch.object(F, name, look), evaluating(m), buffers_kept(m): m(_example(m))
     except Exception as e: return f"could not be tried ({in_words(e)})"

@@ -270,7 +270,6 @@ def save(w: Way) -> str:
 
 def products(net, x) -> int:
     "Multiply-accumulates of convolutions and matrix products with weights, by torch's counter."
-    import torch
     from torch.utils.flop_counter import FlopCounterMode
     with FlopCounterMode(display=False) as counter: net(x)  # without gradient attention hides its own
     kinds = counter.get_flop_counts()["Global"]
