@@ -687,9 +687,10 @@ def _quantize_graph(
             used,
             sites,
         )
-    _note_others(gm, known, layers); _scales(gm, layers, how["keep_scale"])
+    _note_others(gm, known, layers)
+    grown = _scales(gm, layers, how["keep_scale"])
     gm.graph.lint(); gm.recompile()
-    return [
+    return grown + [
         f"fp_shortcut does not reach the shortcut of {n.name}, which goes through {stop}"
         for n, _, _, stop in found
         if stop
@@ -801,15 +802,33 @@ def _trained(m: nn.Module) -> bool:
     count = getattr(m, "num_batches_tracked", None)
     return count is not None and not count.is_meta and int(count) > 0
 
-def _scales(gm: fx.GraphModule, layers: list, keep: Optional[bool]) -> None:
+def _scales(gm: fx.GraphModule, layers: list, keep: Optional[bool]) -> list[str]:
     """Keep the scale of layers that lose it now: of all, of none, or (None) where no norm takes it
-    out."""
+    out. In words, where that is not enough."""
     mods = dict(gm.named_modules())
-    norms = {n: mods[n.target] for n in gm.graph.nodes if _calls(n, mods, _NORMS)}
+    norms, grown = {n: mods[n.target] for n in gm.graph.nodes if _calls(n, mods, _NORMS)}, {}
     for n in layers:
         m, before = mods[n.target], vars(mods[n.target]).pop("scaled_before", True)
         if before or not m.takes_scale() or keep is False: continue
-        if keep or not _restored(n, norms): _keep(m)
+        if keep or not _restored(n, norms):
+            _keep(m)
+            grown[n.target] = _growth(m)
+    grown = {t: g for t, g in grown.items() if g > 10}
+    return [_grown_in_words(grown)] if grown else []
+
+@torch.no_grad()
+def _growth(m: QuantWeight) -> float:
+    "By how much the largest channel grows, of those whose float weights are near 0."
+    if m.weight.is_meta: return 1.0
+    size, was = (w.flatten(1).norm(dim=1) for w in (m.quant_weight(), m.weight))
+    return (size / was.clamp_min(1e-12))[was > 0].max().item() if (was > 0).any() else 1.0
+
+def _grown_in_words(grown: dict[str, float]) -> str:
+    names = ", ".join(list(grown)[:4]) + (" and others" if len(grown) > 4 else "")
+    return (
+        f"the grid has no zero, and channels of {names} whose weights are near 0 lose their scale:"
+        f" they grow up to {max(grown.values()):.0f} times. Train on, or use w_quant lsq"
+    )
 
 # %% ../nbs/05_layers.ipynb #a122efc0
 class _InPlace:

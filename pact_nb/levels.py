@@ -194,7 +194,11 @@ def source_of(
 ) -> tuple[str, tuple[str, ...]]:
     "What comes out of `node`."
     if not isinstance(node, fx.Node): return _of_number(node)
-    known = {} if known is None else known
+    if known is None:
+        known = {}
+        for n in node.graph.nodes:  # from the top, so that no chain is too long
+            if n is node: break
+            known[n] = _source(n, mods, known)
     if node not in known: known[node] = _source(node, mods, known)
     return known[node]
 
