@@ -735,42 +735,34 @@ def _quantize_activations(
 # %% ../nbs/05_layers.ipynb #ee030dda
 def _quantize_layer(
     gm: fx.GraphModule,
-    calls: list[fx.Node],
-    bits: tuple,
+    calls: list[fx.Node],  # all calls of the layer
+    bits: tuple[int, int],  # of its weight and its input
     note: str,
     how: dict,
-    used: dict,
+    used: dict,  # (layer, site) → name of a quantizer put before it
     sites: dict,
 ) -> None:
     "Give one layer its bits, and each call a quantizer of its own where it would read floats."
-    layer, mods, reads, floats = (
-        gm.get_submodule(calls[0].target),
-        dict(gm.named_modules()),
-        [],
-        False,
-    )
-    for n in calls:
-        n.args, n.kwargs = (first_input(n), *n.args[1:]), {
-            k: v for k, v in n.kwargs.items() if k != "input"
-        }
-        kind, names = source_of(n.args[0], mods)
-        if kind != "levels":
-            names = (
-                (_insert_input(gm, n, kind, bits[1], how["alpha"], used, sites[n]),)
-                if bits[1] != FLOAT
-                else ()
-            )
-        reads, floats = [*reads, *names], floats or not names
-    a_bits = FLOAT if floats else max(gm.get_submodule(r).k for r in reads)
+    layer, name = gm.get_submodule(calls[0].target), calls[0].target
+    parts = [_read_levels(gm, n, bits[1], how["alpha"], used, sites[n]) for n in calls]
+    reads = list(dict.fromkeys(r for names in parts for r in names)) if all(parts) else []
+    a_bits = max((gm.get_submodule(r).k for r in reads), default=FLOAT)
+    if a_bits == FLOAT: reads = []
     layer.scaled_before = isinstance(layer, QuantWeight) and layer.takes_scale()
-    layer.__class__, layer.at = quantized_type(layer)[0], calls[0].target
-    layer.set_bits(
-        bits[0],
-        a_bits=a_bits,
-        reads=dict.fromkeys(reads) if a_bits != FLOAT else (),
-        note=note if FLOAT in (bits[0], a_bits) else "",
-        **how["weights"]
-    )
+    layer.__class__, layer.at = quantized_type(layer)[0], name
+    note = note if FLOAT in (bits[0], a_bits) else ""
+    layer.set_bits(bits[0], a_bits=a_bits, reads=reads, note=note, **how["weights"])
+
+# %% ../nbs/05_layers.ipynb #8882a6de
+def _read_levels(
+    gm: fx.GraphModule, n: fx.Node, bits: int, alpha: float, used: dict, site: tuple
+) -> tuple[str, ...]:
+    "Names of the PACTs that one call reads, a new one among them where it would read floats."
+    others = {k: v for k, v in n.kwargs.items() if k != "input"}
+    n.args, n.kwargs = (first_input(n), *n.args[1:]), others
+    kind, names = source_of(n.args[0], dict(gm.named_modules()))
+    if kind == "levels": return names
+    return (_insert_input(gm, n, kind, bits, alpha, used, site),) if bits != FLOAT else ()
 
 # %% ../nbs/05_layers.ipynb #a33da7cf
 def _note_others(gm: fx.GraphModule, known: set, layers: list) -> None:
@@ -802,6 +794,7 @@ def _trained(m: nn.Module) -> bool:
     count = getattr(m, "num_batches_tracked", None)
     return count is not None and not count.is_meta and int(count) > 0
 
+# %% ../nbs/05_layers.ipynb #03bc55db
 def _scales(gm: fx.GraphModule, layers: list, keep: Optional[bool]) -> list[str]:
     """Keep the scale of layers that lose it now: of all, of none, or (None) where no norm takes it
     out. In words, where that is not enough."""
@@ -823,6 +816,7 @@ def _growth(m: QuantWeight) -> float:
     size, was = (w.flatten(1).norm(dim=1) for w in (m.quant_weight(), m.weight))
     return (size / was.clamp_min(1e-12))[was > 0].max().item() if (was > 0).any() else 1.0
 
+# %% ../nbs/05_layers.ipynb #66130761
 def _grown_in_words(grown: dict[str, float]) -> str:
     names = ", ".join(list(grown)[:4]) + (" and others" if len(grown) > 4 else "")
     return (
