@@ -32,7 +32,8 @@ from .binary import binary, check_scale, check_width, held_signs
 from .error import best_alpha, percentile_alpha
 
 # %% ../nbs/05_layers.ipynb #ac5cb14b
-from .graph import TraceError, check_network, copied, judge, read_network, run_on
+from .graph import TraceError, check_network, copied, is_torchs, judge
+from .graph import read_network, run_on
 from .learned import LEARNED, check_lsq, clip_misfit, grid_of, start_clip
 from .levels import ADDS, KEEP, argument, clip_limit, first_input, op_name, source_of
 from .pact import PACT, FixedClip, SignedPACT, check_grad, clip
@@ -843,10 +844,7 @@ def _open_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
     closed = [
         n
         for n, m in model.named_modules()
-        if n
-        and list(m.children())
-        and type(m).__module__.startswith("torch.nn")
-        and not isinstance(m, (nn.Sequential, nn.ModuleList, nn.ModuleDict))
+        if n and list(m.children()) and is_torchs(m)
     ]
     return [
         (n, m)
