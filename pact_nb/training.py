@@ -11,6 +11,7 @@ __all__ = ['ALPHA_FLOOR', 'ALPHA_FAR', 'ALPHA_LOST', 'ALPHA_MOST', 'Hook', 'alph
 # %% ../nbs/09_training.ipynb #51152356
 import contextlib
 import copy
+import inspect
 import math
 import sys
 import time
@@ -543,7 +544,8 @@ class Fit:
 
 def _bar(epochs: int, trainer: Trainer) -> tuple[Optional[Any], Optional[Callable]]:
     "A progress bar with loss and accuracy, where messages are printed and someone is looking."
-    if not _interactive() or trainer.say is not print or not trainer.world.main: return None, None
+    printed = inspect.unwrap(trainer.say) is print  # by itself, or through a log that keeps lines
+    if not _interactive() or not printed or not trainer.world.main: return None, None
     from tqdm.auto import tqdm
     bar = tqdm(total=len(trainer.train), initial=trainer.step, desc=f"epoch {trainer.done + 1}/{epochs}", leave=False)
     return bar, lambda t, n, loss, top1: (bar.update(t + 1 - bar.n), bar.set_postfix(loss=f"{loss:.3f}", acc=f"{top1:.1%}", refresh=False))
