@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['CIFAR10', 'CIFAR100', 'IMAGE_SUFFIXES', 'KEEP_FROM', 'DATASETS', 'AUGMENTS', 'Split', 'Data', 'held_out',
            'split_data', 'parquet_shards', 'decode_bytes', 'open_parquet', 'read_group', 'image_bytes', 'check_labels',
-           'resized', 'class_folders', 'load_data', 'crop', 'flip', 'light', 'generator', 'Steps', 'Batches']
+           'resized', 'file_fact', 'class_folders', 'load_data', 'crop', 'flip', 'light', 'generator', 'Steps',
+           'Batches']
 
 # %% ../nbs/07_data.ipynb #780be90f
 import hashlib
@@ -324,6 +325,14 @@ def _svhn(data_dir: Optional[Path], image_size: Optional[int], default: Path, ex
 # %% ../nbs/07_data.ipynb #aa8421f9
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
+def file_fact(f: os.DirEntry | Path) -> tuple[str, int, int]:
+    "(name, bytes, time of the last change in ns) of a file; `ValueError` for what is no file."
+    try: kind = f.stat()  # of what a link leads to
+    except FileNotFoundError: raise ValueError(f"{os.fspath(f)}: a link to nothing") from None
+    if not stat.S_ISREG(kind.st_mode):  # to open a pipe would wait for ever
+        raise ValueError(f"{os.fspath(f)}: not a file (a folder, pipe or device); move it away")
+    return f.name, kind.st_size, kind.st_mtime_ns
+
 def _names(folder: Path) -> list[str]:
     "Folders in `folder`, sorted, hidden ones left out."
     return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
@@ -353,6 +362,7 @@ def _folder_split(root: Path, classes: list[str], image_size: Optional[int]) -> 
     files = [(f, i) for i, c in enumerate(classes) for f in sorted((root / c).iterdir()) if not f.name.startswith(".")]
     other = next((f for f, _ in files if f.suffix.lower() not in IMAGE_SUFFIXES), None)
     if other: raise ValueError(f"{other}: only png, jpg and webp are read; convert it or move it away")
+    for f, _ in files: file_fact(f)
     missing = set(range(len(classes))) - {i for _, i in files}
     if missing: raise ValueError(f"{root / classes[min(missing)]}: no image in it (png, jpg, webp); copy some, or delete the folder in every part")
     xs = [decode_bytes(f.read_bytes(), str(f)) for f, _ in files]
@@ -364,10 +374,10 @@ def _folder_split(root: Path, classes: list[str], image_size: Optional[int]) -> 
 # %% ../nbs/07_data.ipynb #abab097e
 KEEP_FROM = 2**23  # bytes, of files or of images; fewer are decoded in a fraction of a second, and not kept
 
-def _facts(root: Path, patterns: tuple[str, ...]) -> list[tuple[str, int, int]]:
-    "Name, size and time of change of the files that fit `patterns`; folders by name alone. Empty if one cannot be looked at."
+def _facts(root: Path, patterns: tuple[str, ...]) -> list[tuple[str, int, int, int]]:
+    "Name, size and times of the files that fit `patterns`; folders by name alone. Empty if one cannot be looked at."
     files = [f for p in patterns for f in root.glob(p) if not f.name.startswith(".")]
-    try: return sorted((str(f), *((0, 0) if stat.S_ISDIR(s.st_mode) else (s.st_size, s.st_mtime_ns))) for f in files for s in [f.stat()])
+    try: return sorted((str(f), *((0, 0, 0) if stat.S_ISDIR(s.st_mode) else (s.st_size, s.st_mtime_ns, s.st_ctime_ns))) for f in files for s in [f.stat()])
     except OSError: return []
 
 def _cache_file(folder: Path, name: str, root: Path, options: tuple, facts: list[tuple]) -> Path:
@@ -422,7 +432,7 @@ def _load(name: str, data_dir: Optional[Path], image_size: Optional[int], defaul
     if before and (kept := _recall(path(before))): return kept
     train, test, classes = _read(name, data_dir, image_size, default, extra)
     sha256, now = _hash(train, test), _facts(root, patterns) if root else []
-    enough = max(train.x.nbytes + test.x.nbytes, sum(size for _, size, _ in now)) >= KEEP_FROM
+    enough = max(train.x.nbytes + test.x.nbytes, sum(size for _, size, *_ in now)) >= KEEP_FROM
     if now and enough and before in ([], now): _remember(path(now), train, test, classes, sha256)
     return train, test, classes, sha256
 

@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from .data import IMAGE_SUFFIXES, Data, Steps, check_labels, class_folders, decode_bytes, generator, held_out, image_bytes, open_parquet, parquet_shards, read_group, resized
+from .core import short_hash
+from .data import IMAGE_SUFFIXES, Data, Steps, check_labels, class_folders, decode_bytes, file_fact, generator, held_out, image_bytes, open_parquet, parquet_shards, read_group, resized
 from .speed import threads_kept
 
 # %% ../nbs/07b_images.ipynb #3de962d6
@@ -33,17 +34,17 @@ class _Files:
     def raw(self, j: int) -> bytes: return Path(self.where(j)).read_bytes()
 
 def _scan(root: Path, classes: list[str]) -> tuple[_Files, Tensor, list[tuple]]:
-    "Source, labels and (name, size) of all images in the class folders of `root`; `ValueError` names the first odd file."
+    "Source, labels and (name, size, time) of all images in the class folders of `root`; `ValueError` names the first odd file."
     found, labels = [], []
     for i, c in enumerate(classes):
-        files = sorted((f.name, f.stat().st_size) for f in os.scandir(root / c) if not f.name.startswith("."))
-        for name, size in files:
+        files = sorted(file_fact(f) for f in os.scandir(root / c) if not f.name.startswith("."))
+        for name, size, _ in files:
             if Path(name).suffix.lower() not in IMAGE_SUFFIXES: raise ValueError(f"{root / c / name}: only png, jpg and webp are read; convert it or move it away")
             if size == 0: raise ValueError(f"{root / c / name}: empty file; copy it again")
         if not files: raise ValueError(f"{root / c}: no image in it (png, jpg, webp); copy some, or delete the folder in both parts")
-        found += [(f"{c}/{name}", size) for name, size in files]
+        found += [(f"{c}/{name}", size, time) for name, size, time in files]
         labels += [i] * len(files)
-    return _Files(root, np.array([os.fsencode(n) for n, _ in found])), torch.tensor(labels), found
+    return _Files(root, np.array([os.fsencode(n) for n, *_ in found])), torch.tensor(labels), found
 
 # %% ../nbs/07b_images.ipynb #42006057
 class _Shards:
@@ -115,6 +116,7 @@ class ImageSplit:
 class ImageData(Data):
     "Like `data.Data`, of `ImageSplit`s; `sha256` is of the sorted file names and sizes, not of their contents."
     image_size: int = 224  # pixels that `ImageBatches` should cut
+    times: str = ""  # a hash of names, sizes and times of change: another one after any change
     @property
     def channels(self) -> int: return 3
 
@@ -125,15 +127,15 @@ def _assemble(parts: list, classes: list[str], files: list[tuple], valid_fractio
     (source, y), (test_source, test_y) = parts
     whole = ImageSplit(source, torch.arange(len(y)), y)
     kept, used = held_out(len(y), valid_fraction, seed, train_images)
-    digest = hashlib.sha256(repr(sorted(files)).encode()).hexdigest()
+    digest = hashlib.sha256(repr(sorted(f[:2] for f in files)).encode()).hexdigest()
     test = ImageSplit(test_source, torch.arange(len(test_y)), test_y)
-    return ImageData("imagenet", whole.take(used), whole.take(kept), test, classes, torch.tensor(MEAN), torch.tensor(STD), digest, image_size)
+    return ImageData("imagenet", whole.take(used), whole.take(kept), test, classes, torch.tensor(MEAN), torch.tensor(STD), digest, image_size, short_hash(sorted(files)))
 
 # %% ../nbs/07b_images.ipynb #85496e6d
 def _from_folders(root: Path, *how) -> ImageData:
     train, test, classes = class_folders(root, ("val", "validation", "test"))
     scans = [(p, *_scan(p, classes)) for p in (train, test)]
-    return _assemble([(s, y) for _, s, y, _ in scans], classes, [(f"{p.name}/{n}", size) for p, _, _, found in scans for n, size in found], *how)
+    return _assemble([(s, y) for _, s, y, _ in scans], classes, [(f"{p.name}/{n}", *rest) for p, _, _, found in scans for n, *rest in found], *how)
 
 def _from_parquet(root: Path, *how) -> ImageData:
     held = next((n for n in ("validation", "val", "test") if any(root.rglob(f"{n}-*-of-*.parquet"))), "validation")
@@ -145,7 +147,7 @@ def _from_parquet(root: Path, *how) -> ImageData:
         if len(y) == 0: raise ValueError(f"{files[0]}: no images in it or its other shards; download them again")
         if classes is None: classes = [str(i) for i in range(int(y.max()) + 1)]
         parts.append((_Shards(files), y))
-    return _assemble(parts, classes, [(f.name, f.stat().st_size) for f in (*train, *test)], *how)
+    return _assemble(parts, classes, [file_fact(f) for f in (*train, *test)], *how)
 
 # %% ../nbs/07b_images.ipynb #24ca0dae
 HUB = "ILSVRC/imagenet-1k"

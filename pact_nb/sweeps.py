@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SWEPT', 'EXECUTORS', 'TABLE1', 'strict', 'parse_bits', 'parse_params', 'jobs', 'read_jobs', 'run_notebook',
-           'make_executor', 'sweep', 'run_plain', 'main', 'changes', 'table1', 'find_runs', 'plot_bits',
+           'Processes', 'make_executor', 'sweep', 'run_plain', 'main', 'changes', 'table1', 'find_runs', 'plot_bits',
            'plot_alpha_bits', 'save_report']
 
 # %% ../nbs/11b_sweeps.ipynb #cb7f268c
@@ -12,17 +12,21 @@ import argparse
 import json
 import math
 import os
+import pickle
+import signal
 import sys
 import time
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections import Counter
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed, wait
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread, current_thread, local, main_thread
 from typing import Any, Callable, Iterator, Optional, Union, get_args, get_origin
 import pact_nb
-from .checkpoints import write_atomic
+from .checkpoints import Interrupted, SaveError, stop_signals, write_atomic
+from .parallel import usable_cores
 from .recipes import RECIPES, did_you_mean, field_types, from_params, idle_fields
 from .runs import VOLATILE, Run, collect, differences, experiment, find_root, run, run_name
 
@@ -115,8 +119,8 @@ def jobs(
     from_params({"recipe": recipe})
     settings = [dict(recipe=recipe, a_bits=a, w_bits=w, activation=act) for act in dict.fromkeys(activations) for w, a in _pairs(a_bits, w_bits, act)]
     out = [s | dict(seed=i) for s in _with_extra(settings, extra) for i in range(seeds)]
-    names = [run_name(from_params(j)) for j in out]
-    if len(set(names)) < len(names): raise ValueError(f"two jobs are named {max(names, key=names.count)}")
+    [(name, often), *_] = Counter(run_name(from_params(j)) for j in out).most_common(1)
+    if often > 1: raise ValueError(f"two jobs are named {name}")
     return out
 
 def read_jobs(recipe: str, a_bits: str | int, w_bits: str | int, activations: str, seeds: int, extra: dict) -> list[dict]:
@@ -142,19 +146,88 @@ EXECUTORS = ("process", "thread", "dask")
 
 def _environment(values: dict[str, str]) -> None: os.environ.update(values)
 
-def _worker(values: dict[str, str]) -> None:
-    "Start of a pool's process: it and its kernel end with the process that made the pool, even a killed one."
-    _environment(values)
-    parent = parent_process()
-    Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+def _end_with_parent(seconds: float = 60.0) -> None:
+    "When the process that made this one has ended, even killed: SIGTERM, time to save, the end."
+    parent_process().join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(seconds)
+    os._exit(1)
+
+def _serve(pipe: Any, env: dict[str, str]) -> None:
+    "Life of a process: answer `(function, arguments)` with `(result, error)` until the pipe closes."
+    _environment(env)
+    Thread(target=_end_with_parent, daemon=True).start()
+    with suppress(EOFError, KeyboardInterrupt, BrokenPipeError):
+        while True:
+            function, args = pickle.loads(pipe.recv_bytes())
+            try: answer = function(*args), None
+            except Exception as e: answer = None, f"{type(e).__name__}: {e}"
+            pipe.send(answer)
 
 @contextmanager
 def _dask(workers: int, env: dict[str, str]) -> Iterator[Executor]:
     try: from distributed import Client, LocalCluster
-    except ImportError: raise ImportError("executor dask needs distributed: pip install 'pact-nb[dask]'") from None
+    except ImportError: raise ImportError("executor dask needs distributed: pip install distributed") from None
     with LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, env=env) as cluster, Client(cluster) as client:
         client.run(_environment, env)
         yield client.get_executor(pure=False, retries=0)
+
+# %% ../nbs/11b_sweeps.ipynb #7aa08857
+class Processes(ThreadPoolExecutor):
+    "Threads that each drive a process: one that dies costs its job alone; `stop` lets all save."
+    def __init__(self, workers: int, env: dict[str, str]):
+        super().__init__(workers)
+        self.env, self.mine, self.all, self.guard, self.stopped = env, local(), [], Lock(), False
+
+    def submit(self, function: Callable, /, *args: Any) -> Future:
+        return super().submit(self._ask, pickle.dumps((function, args)))
+
+    def _worker(self) -> tuple[Any, Any]:
+        "This thread's process and its pipe; a new one where there is none, or none any more."
+        with self.guard:
+            if self.stopped: raise InterruptedError("stopped before it began")
+            if getattr(self.mine, "worker", None) is None:
+                context = get_context("spawn")
+                here, there = context.Pipe()
+                process = context.Process(target=_serve, args=(there, self.env), daemon=False)
+                process.start(); there.close()
+                self.mine.worker = process, here
+                self.all.append(self.mine.worker)
+            return self.mine.worker
+
+    def _ask(self, question: bytes) -> Any:
+        process, pipe = self._worker()
+        try: pipe.send_bytes(question); result, error = pipe.recv()
+        except (EOFError, OSError):
+            self.mine.worker = None
+            process.join()
+            raise ChildProcessError(_ended(process.exitcode)) from None
+        if error is not None: raise RuntimeError(error)
+        return result
+
+# %% ../nbs/11b_sweeps.ipynb #8aecfcce
+def _ended(code: int) -> str:
+    "In words: how a process ended before it had an answer."
+    how = f"with exit code {code}"
+    if code < 0: how = f"by {signal.Signals(-code).name}"
+    memory = ", as when memory runs out" if code == -getattr(signal, "SIGKILL", 0) else ""
+    return f"its process was ended {how}{memory}; the same command continues it"
+
+def _stop(self: Processes) -> None:
+    "SIGTERM to every process: what runs saves and ends, what is queued does not begin."
+    with self.guard:
+        self.stopped = True
+        for process, _ in self.all:
+            if process.is_alive(): process.terminate()
+
+def _shutdown(self: Processes, wait: bool = True, *, cancel_futures: bool = False) -> None:
+    "As every executor's; the processes end with their pipes."
+    ThreadPoolExecutor.shutdown(self, wait, cancel_futures=cancel_futures)
+    for process, pipe in self.all if wait else ():
+        pipe.close()
+        process.join()
+
+Processes.stop, Processes.shutdown = _stop, _shutdown
 
 # %% ../nbs/11b_sweeps.ipynb #f9aaccfe
 @contextmanager
@@ -166,9 +239,9 @@ def make_executor(
     "An executor that is closed at the end; jobs inherit `OMP_NUM_THREADS`. `ValueError` for a wrong kind or number."
     if kind not in EXECUTORS: raise ValueError(f"executor must be one of {', '.join(EXECUTORS)}; got {kind!r}{did_you_mean(kind, EXECUTORS)}")
     if workers < 1 or (threads is not None and threads < 1): raise ValueError(f"workers and threads must be 1 or more; got {workers} and {threads}")
-    env = dict(OMP_NUM_THREADS=str(threads or max(1, (os.cpu_count() or 1) // workers)))
+    env = dict(OMP_NUM_THREADS=str(threads or max(1, usable_cores() // workers)))
     if kind == "dask": made = _dask(workers, env)
-    elif kind == "process": made = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_worker, initargs=(env,))
+    elif kind == "process": made = Processes(workers, env)
     else: made = ThreadPoolExecutor(workers)
     with made as executor: yield executor
 
@@ -198,9 +271,53 @@ def _row(name: str, status: str, error: str, path: Path) -> dict:
 def _folders(jobs: list[dict], folder: str | Path) -> dict[str, Path]:
     "Name of each run → its folder; `ValueError` if two jobs would be written to one."
     names = [run_name(from_params(j)) for j in jobs]
-    twice = {n for n in names if names.count(n) > 1}
+    twice = {n for n, often in Counter(names).items() if often > 1}
     if twice: raise ValueError(f"two jobs would be written to one folder ({', '.join(sorted(twice))}); sweep them into two folders")
     return {n: Path(folder).resolve() / n for n in names}
+
+# %% ../nbs/11b_sweeps.ipynb #0264b19a
+def _make_folder(path: Path) -> None:
+    "Make the folder of a sweep; `ValueError` where that cannot be."
+    try: path.mkdir(parents=True, exist_ok=True)
+    except OSError as e: raise ValueError(f"folder {path} cannot be made ({e.strerror}); "
+        "name a folder, new or of this sweep, where you may write") from None
+
+def _outcome(f: Future, job: dict, path: Path, before: str) -> tuple[str, str]:
+    "(status, error) of a job that has ended; a folder that is finished counts, whatever was said."
+    failure = f.exception()
+    error = f.result() if failure is None else str(failure) or type(failure).__name__
+    if error and _state(job, path)[0] == "skipped": error = ""
+    return ("failed", error) if error else (before, "")
+
+def _said(row: dict, done: int, of: int) -> str:
+    "A line of progress."
+    more = f" ({row['error']})" if row["error"] else ""
+    if not more and row["test_top1"] is not None: more = f", test {row['test_top1']:.2%}"
+    return f"{done}/{of} {row['run']}: {row['status']}{more}"
+
+# %% ../nbs/11b_sweeps.ipynb #e779143a
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    "SIGTERM and SIGHUP interrupt as Ctrl-C does, in the main thread."
+    def interrupt(number, frame): raise KeyboardInterrupt(signal.Signals(number).name)
+    old = {}
+    if current_thread() is main_thread():
+        old = {s: signal.signal(s, interrupt) for s in stop_signals()}
+    try: yield
+    finally:
+        for s, handler in old.items(): signal.signal(s, handler)
+
+def _let_save(executor: Executor, todo: dict) -> None:
+    "Take back what is queued, and wait until what runs has saved."
+    for f in todo: f.cancel()
+    if hasattr(executor, "stop"): executor.stop()
+    wait([f for f in todo if not f.cancelled()])
+
+def _not_done(paths: dict[str, Path], jobs: list[dict], why: BaseException) -> str:
+    "In words: how far an interrupted sweep came."
+    states = Counter(_state(j, p)[0] for j, p in zip(jobs, paths.values()))
+    return (f"interrupted by {why if str(why) else 'SIGINT'}: {states['skipped']} of {len(jobs)} "
+            f"runs finished, {states['resumed']} begun and saved; the same command continues")
 
 # %% ../nbs/11b_sweeps.ipynb #93a743b7
 def sweep(
@@ -210,19 +327,25 @@ def sweep(
     run_one: Callable[[dict], Optional[str]] = run_notebook,  # gets a job with its `run_dir`, returns an error or None; must be picklable for processes
     say: Callable[[str], None] = print,
 ) -> "pandas.DataFrame":  # run, status (finished, skipped, resumed, paused, failed), test_top1, seconds, error; failures last
-    "Run what is missing; one failure stops no other. Interrupted, it can be started again."
+    """Run what is missing; one failure stops no other. `Interrupted` after Ctrl-C, SIGTERM or
+    SIGHUP: what ran is saved, what was queued has not begun, and the same sweep continues."""
     import pandas as pd
     paths = _folders(jobs, folder)
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    _make_folder(Path(folder))
     states = {n: _state(j, paths[n]) for n, j in zip(paths, jobs)}
     rows = {n: _row(n, *s, paths[n]) for n, s in states.items() if s[0] in ("skipped", "failed")}
-    todo = {executor.submit(run_one, j | {"run_dir": str(paths[n])}): n for n, j in zip(paths, jobs) if n not in rows}
+    by_name, todo = dict(zip(paths, jobs)), {}
     try:
-        for f in as_completed(todo):
-            n, failure = todo[f], f.exception()
-            error = f.result() if failure is None else str(failure) or type(failure).__name__
-            rows[n] = _row(n, "failed" if error else states[n][0], error or "", paths[n])
-            say(f"{len(rows)}/{len(jobs)} {n}: {rows[n]['status']}" + (f" ({error})" if error else f", test {rows[n]['test_top1']:.2%}" if rows[n]["test_top1"] is not None else ""))
+        with _interruptible():
+            for n in (n for n in paths if n not in rows):
+                todo[executor.submit(run_one, by_name[n] | {"run_dir": str(paths[n])})] = n
+            for f in as_completed(todo):
+                n = todo[f]
+                rows[n] = _row(n, *_outcome(f, by_name[n], paths[n], states[n][0]), paths[n])
+                say(_said(rows[n], len(rows), len(jobs)))
+    except KeyboardInterrupt as e:
+        _let_save(executor, todo)
+        raise Interrupted(_not_done(paths, jobs, e)) from None
     finally:
         for f in todo: f.cancel()
     table = pd.DataFrame([rows[n] for n in paths], columns=["run", "status", "test_top1", "seconds", "error"])
@@ -236,6 +359,7 @@ def run_plain(
     Path(params["run_dir"]).parent.mkdir(parents=True, exist_ok=True)
     with open(f"{params['run_dir']}.log", "a", encoding="utf8") as f:
         try: run(from_params(params), lambda s: print(s, file=f, flush=True))
+        except Interrupted as e: return str(e)
         except (RuntimeError, ValueError, TypeError, OSError, ImportError) as e: return f"{type(e).__name__}: {e}"
     return None
 
@@ -248,19 +372,34 @@ def _options() -> argparse.ArgumentParser:
 
 # %% ../nbs/11b_sweeps.ipynb #148e6679
 def main(argv: Optional[list[str]] = None) -> int:
-    "Entry of `python -m pact_nb.sweeps`; the exit code: 0 all finished or paused, 1 some failed, 2 wrong parameters."
+    """Entry of `python -m pact_nb.sweeps`; the exit code: 0 all finished or paused, 1 some failed,
+    2 wrong parameters, 130 interrupted."""
     a = _options().parse_args(argv)
     try:
         todo = read_jobs(a.recipe, a.a_bits, a.w_bits, a.activations, a.seeds, parse_params(a.params))
-        if a.json and not Path(a.json).resolve().parent.is_dir(): raise ValueError(f"json: no folder {Path(a.json).parent}")
-        folder = Path(a.folder) if a.folder else find_root() / "runs" / f"sweep-{a.recipe}"
+        if a.json: _check_json(Path(a.json))
+        folder = Path(a.folder).expanduser() if a.folder else find_root() / "runs" / f"sweep-{a.recipe}"
         print(f"{len(todo)} runs in {os.path.relpath(folder)}", flush=True)
         with make_executor("process", a.workers, a.threads) as ex: table = sweep(todo, folder, ex, run_plain, lambda s: print(s, flush=True))
-    except (ValueError, TypeError) as e: print(f"error: {e}", file=sys.stderr); return 2
+        return _tell(folder, table, a.json)
+    except SaveError as e: print(f"stopped: {e}", file=sys.stderr); return 1
+    except (ValueError, TypeError, OSError, ImportError) as e: print(f"error: {e}", file=sys.stderr); return 2
+    except KeyboardInterrupt as e: print(str(e) or "interrupted; the same command continues", file=sys.stderr); return 130
+
+def _check_json(path: Path) -> None:
+    "`ValueError` where no report can be written."
+    if not path.resolve().parent.is_dir(): raise ValueError(f"json: no folder {path.parent}")
+    if path.is_dir(): raise ValueError(f"json: {path} is a folder; name a file")
+
+def _tell(folder: Path, table: "pandas.DataFrame", json: Optional[str]) -> int:
+    "Print mean and spread, write the report; the exit code."
     finished, rest = find_runs(folder)
     rows = collect([x for x in finished if x.path.name in set(table.run)])
-    for r in rows: print(f"{r['name']}: test {r['test_mean']:.2%}" + (f" ± {r['test_std']:.2%}" if r["test_std"] is not None else "") + f", n = {r['n_runs']}, {r['test_n']} images, {r['seconds']:.0f} s a run")
-    if a.json: save_report(a.json, rows, rest)
+    for r in rows:
+        spread = f" ± {r['test_std']:.2%}" if r["test_std"] is not None else ""
+        print(f"{r['name']}: test {r['test_mean']:.2%}{spread}, n = {r['n_runs']}, "
+              f"{r['test_n']} images, {r['seconds']:.0f} s a run")
+    if json: save_report(json, rows, rest)
     return int((table.status == "failed").any())
 
 # %% ../nbs/11b_sweeps.ipynb #17fa741e

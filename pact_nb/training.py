@@ -576,9 +576,11 @@ def fit(
     on_start(out, trainer)
     while trainer.done < r.epochs and not out.paused:
         if _one_epoch(trainer, out, valid, lambda: _pause(out, trainer, watch, save)):
-            say(line(out.history[-1], r.epochs))
+            told = line(out.history[-1], r.epochs)
+            getattr(say, "note", str)(told)  # a log keeps the line; nothing is shown yet
             if on_epoch: on_epoch(out, trainer)
             save(out, trainer)
+            say(told)  # behind what it tells of: a pipe that is full or closed costs no epoch
     warm(model, False)
     return out
 
