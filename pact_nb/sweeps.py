@@ -27,7 +27,8 @@ from typing import Any, Callable, Iterator, Optional, Union, get_args, get_origi
 import pact_nb
 from .checkpoints import Interrupted, SaveError, stop_signals, write_atomic
 from .parallel import usable_cores
-from .recipes import RECIPES, did_you_mean, field_types, from_params, idle_fields
+from .recipes import (RECIPES, Snapshot, did_you_mean, field_types, from_params, given_parameters,
+                             idle_fields, short)
 from .runs import VOLATILE, Run, collect, differences, experiment, find_root, run, run_name
 
 # %% ../nbs/11b_sweeps.ipynb #85b2fbd1
@@ -44,15 +45,14 @@ def _says(kind: Any) -> str:
     return _WORDS[kind]
 
 def strict(
-    names: dict[str, Any],  # `globals()` after the parameters
-    before: set,  # `set(globals())` before them
+    before: Snapshot,  # `Snapshot(globals())`, made before the parameters
     allowed: dict[str, Any],  # name → str, int, float, bool, Optional of one, or a tuple of choices
 ) -> dict[str, Any]:  # the parameters given
-    "Whatever appeared since `before`; `ValueError` for an unknown name, `TypeError` for a value of the wrong kind."
-    given = {k: v for k, v in names.items() if k not in before and k != "before" and not k.startswith("_")}
+    "A notebook's parameters; `ValueError` for an unknown name, `TypeError` for a value of the wrong kind."
+    given = given_parameters(before, allowed)
     for k, v in given.items():
         if k not in allowed: raise ValueError(f"unknown parameter {k!r}{did_you_mean(k, allowed)} (known: {', '.join(allowed)})")
-        says = f"{k} must be {_says(allowed[k])}; got {v!r}"
+        says = f"{k} must be {_says(allowed[k])}; got {short(v)}"
         if not _fits(v, allowed[k]): raise (ValueError if isinstance(allowed[k], tuple) else TypeError)(says + (did_you_mean(v, allowed[k]) if isinstance(allowed[k], tuple) else ""))
     return given
 

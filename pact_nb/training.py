@@ -67,9 +67,9 @@ def param_groups(
 
 # %% ../nbs/09_training.ipynb #9cac847f
 def make_optimizer(model: nn.Module, r: Recipe) -> torch.optim.Optimizer:
-    "SGD with momentum, or Adam with the paper's eps of 1e-5 (App. B), over `param_groups`."
+    "SGD with momentum, or Adam (β1 is `momentum`; eps 1e-5 in the paper, App. B), over `param_groups`."
     groups = param_groups(model, r.lr, r.weight_decay, r.lambda_alpha, r.alpha_lr)
-    if r.optimizer == "adam": return torch.optim.Adam(groups, betas=(r.momentum, 0.999), eps=1e-5, fused=True)
+    if r.optimizer == "adam": return torch.optim.Adam(groups, betas=(r.momentum, r.beta2), eps=r.eps, fused=True)
     return _zero_momenta(torch.optim.SGD(groups, momentum=r.momentum, fused=True))
 
 def _zero_momenta(opt: torch.optim.Optimizer) -> torch.optim.Optimizer:

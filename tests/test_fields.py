@@ -32,7 +32,8 @@ TRAINED = {
     "w_quant": ({}, dict(w_quant="sawb")), "activation": ({}, dict(activation="dorefa")), "fp_shortcut": ({}, dict(fp_shortcut=True)), "warmup_epochs": ({}, dict(warmup_epochs=1)), "alpha_from": ({}, dict(alpha_from="max")),
     "alpha0": (dict(alpha_from="fixed", alpha0=2.0), dict(alpha0=1.0)), "alpha_lr": ({}, dict(alpha_lr=0.1)), "lambda_alpha": ({}, dict(lambda_alpha=0.1)), "optimizer": ({}, dict(optimizer="adam")), "lr": ({}, dict(lr=0.05)), "momentum": ({}, dict(momentum=0.5)),
     "weight_decay": ({}, dict(weight_decay=0.01)), "schedule": ({}, dict(schedule="cosine")), "milestones": (dict(schedule="multistep", milestones="5"), dict(milestones="1")), "gamma": (dict(schedule="multistep", milestones="1"), dict(gamma=0.5)),
-    "min_lr": (dict(schedule="cosine"), dict(min_lr=0.05)), "epochs": ({}, dict(epochs=1)), "batch_size": ({}, dict(batch_size=32)), "alpha_grad": ({}, dict(alpha_grad="interior")), "w_scale": (dict(w_bits=1), dict(w_scale="channel")), "hysteresis": (dict(w_bits=1), dict(hysteresis=0.3)), "accumulate": ({}, dict(accumulate=2)), "seed": ({}, dict(seed=1)), "amp": ({}, dict(amp="bfloat16")),
+    "min_lr": (dict(schedule="cosine"), dict(min_lr=0.05)), "epochs": ({}, dict(epochs=1)), "batch_size": ({}, dict(batch_size=32)), "alpha_grad": ({}, dict(alpha_grad="interior")), "w_scale": (dict(w_bits=1), dict(w_scale="channel")), "hysteresis": (dict(w_bits=1), dict(hysteresis=0.3)), "hysteresis_abs": (dict(w_bits=1), dict(hysteresis_abs=0.05)),
+    "beta2": (dict(optimizer="adam"), dict(beta2=0.9)), "eps": (dict(optimizer="adam"), dict(eps=0.1)), "accumulate": ({}, dict(accumulate=2)), "seed": ({}, dict(seed=1)), "amp": ({}, dict(amp="bfloat16")),
 }
 
 
@@ -66,7 +67,7 @@ def folders(root: Path, shift: int, size: int = 8) -> str:
 
 
 def test_dataset_data_dir_image_size(plain, tmp_path):
-    how = dict(dataset="folder", train_images=None, augment="crop", valid_fraction=0.25, batch_size=4)
+    how = dict(recipe="digits", dataset="folder", train_images=None, augment="crop", valid_fraction=0.25, batch_size=4)
     a, b = folders(tmp_path / "a", 0), folders(tmp_path / "b", 100)
     first, second = outcome(tmp_path, "one", data_dir=a, **how), outcome(tmp_path, "two", data_dir=b, **how)
     larger = outcome(tmp_path, "three", data_dir=a, image_size=16, **how)
