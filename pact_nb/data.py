@@ -183,7 +183,7 @@ def open_parquet(
 ) -> tuple["pyarrow.parquet.ParquetFile", str]:
     "The file and the name of its image column; `ValueError` if it is damaged or lacks a column."
     try: import pyarrow.parquet as pq
-    except ImportError: raise ImportError("Parquet needs pyarrow: pip install 'pact-nb[hf]'") from None
+    except ImportError: raise ImportError("Parquet needs pyarrow: pip install pyarrow") from None
     try: f = pq.ParquetFile(file, memory_map=True)
     except Exception as e: raise ValueError(f"{file}: not a readable Parquet file, perhaps half written ({_reason(e)}); download it again") from e
     names = f.schema_arrow.names

@@ -185,3 +185,9 @@ def plot_layers(stats: list[dict], inputs: dict[str, Tensor], columns: int = 5) 
     lines = [plt.Line2D([], [], color=c, ls=s) for c, s in zip(palette, ("-", "--", ":"))]
     fig.legend(lines, names, loc="lower right", fontsize=9); fig.supxlabel("positive input of the activation", fontsize=9); fig.tight_layout()
     return fig
+
+# %% ../nbs/10_evaluation.ipynb #afc13a91
+if __name__ == "__main__" and "__file__" in globals():  # python -m pact_nb.evaluation
+    import sys
+    from pact_nb.evaluate import main
+    sys.exit(main())

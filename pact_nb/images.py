@@ -159,7 +159,7 @@ def _download(root: Path) -> None:
         snapshot_download(HUB, repo_type="dataset", allow_patterns=["data/train-*.parquet", "data/validation-*.parquet"], local_dir=root)
     except Exception as e:  # no package, no network, no login, no access: the remedy is one list
         why = f"{type(e).__name__}: {(str(e).strip() or 'no reason given').splitlines()[0]}"
-        raise FileNotFoundError(f"{root}: ImageNet is not there, and Hugging Face did not give it ({why}). Accept the conditions on https://huggingface.co/datasets/{HUB}, then `hf auth login`, with pip install 'pact-nb[hf]'; or put class folders train/<wnid>/*.JPEG and val/<wnid>/*.JPEG there; or name their folder with data_dir") from e
+        raise FileNotFoundError(f"{root}: ImageNet is not there, and Hugging Face did not give it ({why}). Accept the conditions on https://huggingface.co/datasets/{HUB}, then `hf auth login`, with pip install pyarrow huggingface_hub; or put class folders train/<wnid>/*.JPEG and val/<wnid>/*.JPEG there; or name their folder with data_dir") from e
 
 def _complete(root: Path) -> bool:
     "Whether all shards are there by their names."

@@ -215,7 +215,7 @@ def _own_rest(p: Path) -> bool:
 
 # %% ../nbs/11_runs.ipynb #94624b7f
 RUN_FILES = {
-    "params.yaml": "every parameter; `--params FILE`, or papermill's `-f FILE`, repeats the run",
+    "params.yaml": "every parameter; `--params FILE`, or `-p params FILE` with papermill, repeats the run",
     "log.txt": "what the run printed, and as its last line the result or why it stopped",
     "metrics.csv": "a row an epoch: loss and accuracy, training and validation, rate, seconds",
     "metrics.jsonl": "the same rows as JSON, one a line; null where nothing was held out",
@@ -233,6 +233,7 @@ EVALUATION_FILES = {
     "preds.csv": "a row an image: label, answer, two probabilities",
     "confusion.png": "who is taken for whom",
     "evaluation.json": "accuracy with its interval, in all and by class",
+    "bits.csv": "accuracy at other bits, without training, by `python -m pact_nb.evaluate --a_bits`",
     "network.safetensors": "packed weights and integers, with `-p export True`",
     "network-*.onnx": "the network in ONNX, in several forms, with `-p export True`",
 }
