@@ -139,8 +139,9 @@ class Watch:
         self.saved, self.signal, self.old = time.monotonic(), "", {}
 
     def _note(self, number: int, frame: Any) -> None:
-        if self.signal: raise KeyboardInterrupt(f"second {signal.Signals(number).name}: stopped at once")
-        self.signal = signal.Signals(number).name
+        name = signal.Signals(number).name
+        if self.signal == name == "SIGINT": raise KeyboardInterrupt("second SIGINT: stopped at once")
+        self.signal = name if not self.signal or name == "SIGINT" else self.signal
 
     def __enter__(self) -> "Watch":
         if threading.current_thread() is threading.main_thread():

@@ -22,7 +22,7 @@ import torch
 from .checkpoints import lock_folder, write_atomic
 from .evaluation import predict, record
 from .recipes import from_params
-from .runs import OTHER_RUNS, Run, batches, find_root, status_of
+from .runs import OTHER_RUNS, Run, batches, find_root, status_of, sealed
 from .sweeps import run_plain
 
 # %% ../nbs/11e_queue.ipynb #2f1f9611
@@ -193,7 +193,7 @@ def _without_folders(kept: Path) -> None:
     if not (kept / "summary.json").is_file(): return
     told = json.loads((kept / "summary.json").read_text(encoding="utf8"))
     told["recipe"] = portable(told["recipe"])
-    write_atomic(kept / "summary.json", json.dumps(told, indent=1))
+    write_atomic(kept / "summary.json", sealed(told))
 
 def carry_out(plan: Plan, places: Places, name: str, say: Callable[[str], None] = print) -> None:
     "Run or continue one run, and write what it leaves; `RuntimeError` if it cannot be run."

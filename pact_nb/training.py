@@ -13,6 +13,7 @@ import contextlib
 import copy
 import inspect
 import math
+import platform
 import sys
 import time
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ from pact_nb.core import (
     seed_of,
     watched,
 )
-from .fused import fuse, load_fused
+from .fused import fuse, load_fused, library_file, sound_library
 from .layers import QuantWeight
 from .models import count_macs
 from .pact import PACT, AlphaError, SignedPACT
@@ -220,6 +221,8 @@ def _start_engine(self: Trainer, mode: Optional[str]) -> None:
 # %% ../nbs/09_training.ipynb #20f26643
 def _fuse(self: Trainer, codes: bool) -> tuple[bool, bool, str]:
     "Whether the network is fused, whether its convolutions compute in whole numbers, and why not more."
+    if platform.system() == "Linux" and not sound_library(library_file()):
+        self.say("building the fused operators, once on this machine: about a minute")
     if why := load_fused(): return False, False, why
     view, n = fuse(self.model)
     if not n: return False, False, "nothing in this network fits"
@@ -553,6 +556,14 @@ def _bar(epochs: int, trainer: Trainer) -> tuple[Optional[Any], Optional[Callabl
 # %% ../nbs/09_training.ipynb #46b5a337
 Hook = Callable[[Fit, Trainer], None]
 
+# %% ../nbs/09_training.ipynb #5719bd19
+def _engine_then(state: Optional[dict]) -> Optional[str]:
+    """The engine of a run to be continued. One that was eager as a build had failed, and was
+    stopped within its first epoch, chooses anew: a build cut short is no verdict for a whole run."""
+    if state is None: return None
+    mode, begun = state["trainer"]["mode"], state["trainer"]["done"] > 0
+    return mode if begun or " (" not in mode else None
+
 # %% ../nbs/09_training.ipynb #ee265b3e
 def fit(
     model: nn.Module,  # trained in place
@@ -570,7 +581,7 @@ def fit(
     teacher: Optional[nn.Module] = None,  # a network to learn from as well
 ) -> Fit:
     "Train by recipe; `NonFiniteError` stops it, `AlphaError` for an α not above 0 comes first. The model ends with the last epoch's weights, not the best."
-    trainer = Trainer(model, train, r, say, world, state and state["trainer"]["mode"], teacher)
+    trainer = Trainer(model, train, r, say, world, _engine_then(state), teacher)
     if state: set_state(trainer, state["trainer"])
     out = Fit(**{**state["fit"], "mode": trainer.mode, "paused": ""}) if state else Fit(mode=trainer.mode, alphas=alpha_rows(trainer))
     on_start(out, trainer)

@@ -15,6 +15,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import hostile  # noqa: E402
+
 CTX = get_context("forkserver")
 CTX.set_forkserver_preload(["pact_nb.runs"])
 SMALL = dict(a_bits=2, width=4, epochs=2)  # 1,221 images in batches of 64: 20 steps an epoch, the last of 5 images
@@ -201,6 +203,14 @@ def main() -> int:
             "kill -9 while saving: a whole checkpoint, none older than the last finished one": lambda: killed_while_saving(tmp, 8 if a.quick else 50),
             "truncations and flipped bits noticed, the checkpoint before used": lambda: damaged(tmp, 20),
             "writes that failed (file size limit), checkpoint intact, run ended as if nothing had been": lambda: full_disk(tmp, 1 if a.quick else 5),
+            "folders with files of somebody else's, refused and untouched": lambda: hostile.foreign_folders(tmp),
+            "finished runs changed by hand, noticed when they are read": lambda: hostile.edited_folders(tmp),
+            "random damage to every file a run writes, noticed or without effect": lambda: hostile.damaged_files(tmp, 16 if a.quick else 400),
+            "random signals at random moments until the run ends, identical by hash": lambda: hostile.random_signals(tmp, 1 if a.quick else 12, fingerprint),
+            "output that is closed, full or of another alphabet, the run ended": lambda: hostile.broken_output(tmp, 1 if a.quick else 4),
+            "sweeps stopped by SIGINT, SIGTERM, SIGHUP (saved, nothing else begun), or a process of theirs killed (one run lost)": lambda: hostile.stopped_sweeps(tmp, ["TERM"] if a.quick else ["TERM", "INT", "HUP", "KILL"]),
+            "compilers that fail in five ways, trained without": lambda: hostile.wrong_compilers(tmp, ["writes rubbish"] if a.quick else ["fails", "odd words", "killed", "writes nothing", "writes rubbish"]),
+            "hostile files of parameters refused": lambda: hostile.hostile_files(tmp),
         }
         for name, work in tasks.items():
             counts[name] = work()
