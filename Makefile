@@ -48,7 +48,7 @@ bench: $(STAMP)  ## what a training step costs, into results/bench-cpu.json; abo
 	$(BIN)/python -m pact_nb.bench --bits 2,4 --ablations --scaling batch,bits --json results/bench-cpu.json
 
 explore: $(STAMP)  ## 14_explore with sliders in a browser, offline; RUN=runs/<name> plays that run back
-	PACT_RUN="$(if $(RUN),$(abspath $(RUN)))" JUPYTER_PATH="$(abspath scripts)" $(BIN)/voila nbs/14_explore.ipynb --template=offline --TagRemovePreprocessor.remove_cell_tags=inside --VoilaConfiguration.extension_denylist=jupyterlab-jupytext $(VOILA)
+	PACT_RUN="$(if $(RUN),$$(realpath -s -- "$(RUN)"))" JUPYTER_PATH="$(abspath scripts)" $(BIN)/voila nbs/14_explore.ipynb --template=offline --TagRemovePreprocessor.remove_cell_tags=inside --VoilaConfiguration.extension_denylist=jupyterlab-jupytext $(VOILA)
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -25,7 +25,7 @@ from .evaluation import confusion, per_class, plot_confusion, predict, predictio
 from .layers import calibrate
 from .packed import load_network
 from .recipes import NOT_KEPT, RECIPES, Recipe, from_params, short
-from .runs import Run, asked, batches, build_model, find_root, load_recipe_data
+from .runs import Run, asked, batches, build_model, find_root, load_into, load_recipe_data, weights_in
 from .sweeps import parse_bits
 from .zoo import load_pretrained, read_index
 
@@ -59,27 +59,9 @@ class _Whole(nn.Module):
 def with_weights(r: Recipe, state: dict, data: Data, name: str) -> nn.Module:
     "The recipe's network with these weights; `ValueError` names what does not fit."
     model = build_model(r, len(data.classes), data.channels)
-    there = model.state_dict()
-    wrong = [f"{n} is missing" for n in there.keys() - state.keys() if not n.endswith("weight_scale")]
-    wrong += [f"{n} has no place" for n in state.keys() - there.keys() if not n.endswith("weight_scale")]
-    wrong += [f"{n} is {tuple(state[n].shape)}, not {tuple(t.shape)}" for n, t in there.items()
-              if n in state and state[n].shape != t.shape]
-    wrong += [f"{n} is not finite" for n, t in state.items() if n in there and not t.isfinite().all()]
-    wrong += [f"{n} is {t.item():.3g}; it must be above 0" for n, t in state.items()
-              if n.endswith(".alpha") and t.numel() == 1 and not t.item() > 0]
-    if wrong: raise ValueError(f"{name} is no network of model {r.model}, W{r.w_bits} A{r.a_bits}: "
-        f"{'; '.join(sorted(wrong)[:3])}. Give the recipe it was trained by (--params, --recipe)")
-    model.load_state_dict(state)
-    return model.eval()
-
-def _state_of(told: Any, path: Path) -> dict:
-    "The tensors of a checkpoint of ours, or of a plain state of PyTorch."
-    try: state = told["trainer"]["model"] if "trainer" in told else told.get("model", told)
-    except (AttributeError, KeyError, TypeError): state = None
-    named = isinstance(state, dict) and state and all(isinstance(k, str) for k in state)
-    if not named or not all(isinstance(t, Tensor) for t in state.values()): raise ValueError(
-        f"{path}: holds no weights: a dict of tensors by name is needed")
-    return state
+    try: return load_into(model, state, name)
+    except ValueError as e: raise ValueError(f"{e} (model {r.model}, W{r.w_bits} A{r.a_bits}). Give the recipe "
+        "it was trained by: --params, --recipe") from None
 
 # %% ../nbs/12i_evaluate.ipynb #fc1d1357
 def open_subject(
@@ -106,7 +88,7 @@ def _of_run(x: Run, which: str) -> Subject:
         f"{', '.join(sorted(p.name for p in x.path.glob('*.pt'))) or 'none'}")
     told = load_weights(file)
     sha = x.summary.get("data_sha256") or told.get("data")
-    return Subject(x.path.name, x.recipe, file.name, x.path, _state_of(told, file), data_sha256=sha,
+    return Subject(x.path.name, x.recipe, file.name, x.path, weights_in(told, file), data_sha256=sha,
                    summary=x.summary)
 
 def _results(name: str) -> Path: return find_root() / "runs" / f"evaluate-{name}"
@@ -118,7 +100,7 @@ def _of_file(path: Path, recipe: Optional[Recipe], say: Callable[[str], None]) -
     else:
         say(f"{path.name}: no SHA-256 beside it, so whether it is damaged cannot be checked")
         told = read_tensors(path.read_bytes(), path)
-    state, inside = _state_of(told, path), told.get("recipe")
+    state, inside = weights_in(told, path), told.get("recipe")
     if recipe is None and not isinstance(inside, dict): raise ValueError(
         f"{path} says nothing of its network: give --recipe NAME or --params FILE (or the run's folder)")
     return Subject(path.stem, recipe or _recipe_of(inside, path), path.name, _results(path.stem), state,

@@ -6,10 +6,10 @@
 __all__ = ['VOLATILE', 'OTHER_RUNS', 'STATUSES', 'RUN_FILES', 'EVALUATION_FILES', 'FINISHED', 'SEALED', 'SIZES', 'FINE_TUNED',
            'ON_GRID', 'METRICS', 'SAVE_SECONDS', 'PICTURES', 'CLAIMS', 'CURVES', 'find_root', 'notebook_recipe',
            'read_params', 'run_name', 'differences', 'experiment', 'status_of', 'find_folder', 'same_name',
-           'device_name', 'provenance', 'choose_device', 'build_model', 'batches', 'load_recipe_data', 'Run', 'sealed',
-           'check_recipe', 'start_from', 'code_version', 'environment', 'compare', 'asked', 'edited', 'Job', 'Log',
-           'metrics_csv', 'draw_pictures', 'in_words', 'run', 'draw_curve', 'plot_curves', 'layer_colors',
-           'plot_alphas', 'collect', 'main', 'save_activations']
+           'device_name', 'provenance', 'choose_device', 'build_model', 'batches', 'load_recipe_data', 'weights_in',
+           'load_into', 'Run', 'sealed', 'check_recipe', 'start_from', 'code_version', 'environment', 'compare',
+           'asked', 'edited', 'Job', 'Log', 'metrics_csv', 'draw_pictures', 'in_words', 'run', 'draw_curve',
+           'plot_curves', 'layer_colors', 'plot_alphas', 'collect', 'main', 'save_activations']
 
 # %% ../nbs/11_runs.ipynb #260d42a0
 import argparse
@@ -291,6 +291,32 @@ def _room_for_scales(model: nn.Module, state: dict) -> None:
     "Give `model` the buffers `weight_scale` if the state it is to load has them."
     if any(n.endswith("weight_scale") for n in state): add_scales(model)
 
+# %% ../nbs/11_runs.ipynb #5a2291a4
+def weights_in(told: Any, path: Path) -> dict[str, torch.Tensor]:
+    "The tensors of a checkpoint of ours, or of a plain state of PyTorch; `ValueError` for anything else."
+    try: state = told["trainer"]["model"] if "trainer" in told else told.get("model", told)
+    except (AttributeError, KeyError, TypeError): state = None
+    named = isinstance(state, dict) and state and all(isinstance(k, str) for k in state)
+    if not named or not all(isinstance(t, torch.Tensor) for t in state.values()): raise ValueError(
+        f"{path}: holds no weights: a dict of tensors by name is needed")
+    return state
+
+def load_into(model: nn.Module, state: dict[str, torch.Tensor], name: str) -> nn.Module:
+    "`model` with these weights; `ValueError` for other names or shapes, NaN, or an α not above 0."
+    there = model.state_dict()
+    owned = lambda n: n.endswith("weight_scale")  # there where weights were trained in float before
+    wrong = [f"{n} is missing" for n in there.keys() - state.keys() if not owned(n)]
+    wrong += [f"{n} has no place" for n in state.keys() - there.keys() if not owned(n)]
+    both = [(n, state[n], t) for n, t in there.items() if n in state]
+    wrong += [f"{n} is {tuple(s.shape)}, not {tuple(t.shape)}" for n, s, t in both if s.shape != t.shape]
+    wrong += [f"{n} is not finite" for n, s, _ in both if not s.isfinite().all()]
+    wrong += [f"{n} is {s.item():.3g}; it must be above 0" for n, s, _ in both
+              if n.endswith("alpha") and s.numel() == 1 and not s.item() > 0]
+    if wrong: raise ValueError(f"{name} does not fit the network of its recipe: {'; '.join(sorted(wrong)[:3])}")
+    _room_for_scales(model, state)
+    model.load_state_dict(state)
+    return model.eval()
+
 # %% ../nbs/11_runs.ipynb #4d193cc6
 class Run:
     "A run's folder, read back: `recipe`, `summary`, `metrics()`, `alphas()`, `data()`, `model()`."
@@ -323,11 +349,8 @@ class Run:
     def model(self, data: Data, which: str = "best") -> nn.Module:
         "The network with its best (or last) weights, on the CPU, in evaluation mode; `which` may also be a path."
         model = build_model(self.recipe, len(data.classes), data.channels)
-        state = load_weights(self.path / f"{which}.pt" if which in ("best", "last") else Path(which))
-        state = state["model"] if "model" in state else state["trainer"]["model"]
-        _room_for_scales(model, state)
-        model.load_state_dict(state)
-        return model.eval()
+        file = self.path / f"{which}.pt" if which in ("best", "last") else Path(which)
+        return load_into(model, weights_in(load_weights(file), file), str(file))
 
 # %% ../nbs/11_runs.ipynb #099486ee
 FINISHED = ("test_top1", "test_n", "valid_top1", "valid_n", "seconds", "data_sha256", "recipe")
@@ -682,7 +705,10 @@ def _two_images(r: Recipe, data: Data) -> torch.Tensor:
 
 # %% ../nbs/11_runs.ipynb #0dde5973
 def _check_same(job: Job, data: Data, state: dict) -> None:
-    "`ValueError` unless a checkpoint is of this recipe and of these data."
+    "`ValueError` unless this is a run's checkpoint, of this recipe and of these data."
+    parts = ("trainer", "fit", "environment", "data", "resumed")
+    if not isinstance(state, dict) or any(k not in state for k in parts): raise ValueError(
+        f"{job.path}: its checkpoint is not one of a run ({', '.join(parts)}); name another run_dir")
     if state["data"] != data.sha256: raise ValueError(f"{job.path}: the data are not those of the "
         "unfinished run (another SHA-256); give the same data_dir, or another run_dir")
     if wrong := edited(state.get("recipe"), job.r): raise ValueError(

@@ -239,6 +239,7 @@ def make_executor(
     "An executor that is closed at the end; jobs inherit `OMP_NUM_THREADS`. `ValueError` for a wrong kind or number."
     if kind not in EXECUTORS: raise ValueError(f"executor must be one of {', '.join(EXECUTORS)}; got {kind!r}{did_you_mean(kind, EXECUTORS)}")
     if workers < 1 or (threads is not None and threads < 1): raise ValueError(f"workers and threads must be 1 or more; got {workers} and {threads}")
+    if kind == "thread" and threads is not None: raise ValueError("executor thread: all share the threads of this process; leave threads out, or use process")
     env = dict(OMP_NUM_THREADS=str(threads or max(1, usable_cores() // workers)))
     if kind == "dask": made = _dask(workers, env)
     elif kind == "process": made = Processes(workers, env)
@@ -360,7 +361,7 @@ def run_plain(
     with open(f"{params['run_dir']}.log", "a", encoding="utf8") as f:
         try: run(from_params(params), lambda s: print(s, file=f, flush=True))
         except Interrupted as e: return str(e)
-        except (RuntimeError, ValueError, TypeError, OSError, ImportError) as e: return f"{type(e).__name__}: {e}"
+        except (RuntimeError, ValueError, TypeError, OSError, ImportError, MemoryError) as e: return f"{type(e).__name__}: {e}"
     return None
 
 def _options() -> argparse.ArgumentParser:

@@ -147,7 +147,7 @@ def main() -> int:
     site = a.check or build(a.out.resolve())
     broken, counts = check(site)
     print(*broken, f"{site}: {counts['pages']} pages, {counts['inside']} links inside, {len(broken)} broken; {counts['outside']} links outside not looked at", sep="\n")
-    if not a.check and not broken: print(f"read it: python -m http.server -d {site} 8000, then http://127.0.0.1:8000")
+    if not a.check and not broken: print(f"read it: python -m http.server -b 127.0.0.1 -d {site} 8000, then http://127.0.0.1:8000")
     return 1 if broken else 0
 
 

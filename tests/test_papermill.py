@@ -137,3 +137,31 @@ def test_one_parameters_cell():
     for name in ("train", "bench"):
         nb = nbformat.read(ROOT / "nbs" / f"{name}.ipynb", as_version=4)
         assert sum("parameters" in c.metadata.get("tags", []) for c in nb.cells) == 1, name
+
+
+@pytest.mark.parametrize("words, part", [
+    (("-p", "_a_bits", "2"), "unknown parameter '_a_bits'"), (("-p", "os", "2"), "unknown parameter 'os'"),
+    (("-p", "dataset", "cifar10"), "without a recipe"), (("-p", "before", "2"), "unknown parameter 'before'"),
+])
+def test_names_that_slip_through(tmp_path, words, part):
+    "papermill sets whatever name it is given; one that is none of ours, or was there before, is refused."
+    code, out, _ = papermill(tmp_path, *words, "-p", "epochs", "1", "-p", "run_dir", str(tmp_path / "run"))
+    assert code == 1 and part in out and not (tmp_path / "run").exists(), out[-1500:]
+
+
+def test_stopped_with_its_parent(tmp_path):
+    "SIGTERM to papermill ends it; the kernel sees that its parent is gone, saves, and the same command goes on."
+    words = ("-p", "epochs", "400", "-p", "run_dir", str(tmp_path / "run"), "-p", "width", "4", "-p", "compile", "off", "-p", "fused", "off")
+    p = subprocess.Popen([sys.executable, "-m", "papermill", "nbs/train.ipynb", str(tmp_path / "o.ipynb"), "--no-progress-bar", *words],
+                         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    rows = tmp_path / "run" / "metrics.jsonl"
+    end = time.monotonic() + 120
+    while time.monotonic() < end and not (rows.is_file() and rows.read_text().count("\n") >= 3): time.sleep(0.1)
+    p.terminate(); p.communicate(timeout=60)
+    time.sleep(3)
+    from pact_nb.checkpoints import load_last
+    from pact_nb.runs import Run
+    state, seen = load_last(tmp_path / "run" / "last.pt"), rows.read_text().count("\n")
+    assert state["trainer"]["done"] >= seen - 1 and Run(tmp_path / "run").summary["status"] in ("paused", "unfinished")
+    code, out, _ = papermill(tmp_path, *words[:1], "epochs", "400", *words[3:], "-p", "max_minutes", "0.05", name="again.ipynb")
+    assert code == 0 and "continued after" in out + text_of(tmp_path / "again.ipynb"), out[-1500:]
