@@ -16,7 +16,6 @@ import json
 import math
 import os
 import platform
-import resource
 import shutil
 import statistics
 import subprocess
@@ -45,6 +44,9 @@ from .recipes import RECIPES
 from .runs import device_name, find_root
 from .speed import keep_freed_memory
 from .training import Trainer, train_epoch
+
+try: import resource
+except ImportError: resource = None  # Windows has no such module
 
 # %% ../nbs/bench.ipynb #d8827a5e
 @dataclass(frozen=True)
@@ -390,7 +392,9 @@ def share(counts: tuple = (1, 2), model: str = "resnet20", batch_size: int = 128
 def _high_water() -> int:
     "The most memory this process has held, in bytes: of the process itself where /proc says so, as ru_maxrss counts what it was forked from."
     try: return next(int(l.split()[1]) * 1024 for l in Path("/proc/self/status").read_text().splitlines() if l.startswith("VmHWM"))
-    except (OSError, StopIteration): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    except (OSError, StopIteration): pass
+    if resource is None: raise ValueError("peak memory cannot be read on this system; leave --peak out")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
 
 def _peak(v: Variant, model: str, batch_size: int, image_size: int, device: str) -> float:
     "Megabytes above what was there before: the process's high-water mark, or the GPU's."

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import sys
+import warnings
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -188,7 +189,10 @@ def write_look(x: Look, folder: Path, suffix: str = "") -> list[Path]:
     rows = predictions(x.logits, x.labels, x.classes).to_csv(index=False)
     files = {f"preds{suffix}.csv": rows, f"evaluation{suffix}.json": json.dumps(told, indent=1) + "\n"}
     with contextlib.suppress(ImportError):
-        plot_confusion(confusion(x.logits, x.labels), x.classes).savefig(out := io.BytesIO(), format="png", dpi=120)
+        import matplotlib.pyplot as plt
+        fig = plot_confusion(confusion(x.logits, x.labels), x.classes)
+        fig.savefig(out := io.BytesIO(), format="png", dpi=120)
+        plt.close(fig)
         files[f"confusion{suffix}.png"] = out.getvalue()
     for n, content in files.items(): write_atomic(folder / n, content)
     return [folder / n for n in files]
@@ -223,7 +227,9 @@ def _at(s: Subject, data: Data, k: int, alpha: str, x: Tensor) -> Optional[nn.Mo
                 alpha_from="fixed" if s.recipe.alpha_from == "init" else s.recipe.alpha_from)
     model = build_model(r, len(data.classes), data.channels)
     fresh = {n: t for n, t in model.state_dict().items() if n.endswith(".alpha")}
-    model.load_state_dict(s.state if not floats else fresh | s.state)
+    with warnings.catch_warnings():  # that α is of another grid is what is asked for here
+        warnings.filterwarnings("ignore", message=".*learned on another grid")
+        model.load_state_dict(s.state if not floats else fresh | s.state)
     if alpha == "from data" and kind == "pact" and k != 32: calibrate(model, x, "mse")
     return model.eval()
 

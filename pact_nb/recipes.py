@@ -64,7 +64,7 @@ class Recipe:
     hysteresis_abs: float = _f(0.0, "the same with a threshold in the weights' own units, in place of hysteresis", lo=0)
     activation: str = _f("pact", "pact, dorefa (clip at 1, nothing learned) or relu (the float twin; needs a_bits 32)", choices=("pact", "dorefa", "relu"))
     fp_shortcut: bool = _f(False, "keep the shortcuts of residual blocks in full precision")
-    init: Optional[str] = _f(None, "start from the best weights of this run's folder, of the same model")
+    init: Optional[str] = _f(None, "start from the best weights of this run's folder, of the same model; or a file of weights, or torchvision's by name")
     teacher: Optional[str] = _f(None, "learn from the best network of this run's folder too, on the same data")
     teacher_weight: float = _f(0.5, "share of the teacher in the loss", above=0, hi=1)
     temperature: float = _f(4.0, "by which both networks' logits are divided for the teacher's part", above=0)

@@ -7,9 +7,10 @@ __all__ = ['VOLATILE', 'OTHER_RUNS', 'STATUSES', 'RUN_FILES', 'EVALUATION_FILES'
            'ON_GRID', 'METRICS', 'SAVE_SECONDS', 'PICTURES', 'CLAIMS', 'CURVES', 'find_root', 'notebook_recipe',
            'read_params', 'run_name', 'differences', 'experiment', 'status_of', 'find_folder', 'same_name',
            'device_name', 'provenance', 'choose_device', 'build_model', 'batches', 'load_recipe_data', 'weights_in',
-           'load_into', 'Run', 'sealed', 'check_recipe', 'start_from', 'code_version', 'environment', 'compare',
-           'asked', 'edited', 'Job', 'Log', 'metrics_csv', 'draw_pictures', 'in_words', 'run', 'draw_curve',
-           'plot_curves', 'layer_colors', 'plot_alphas', 'collect', 'main', 'save_activations']
+           'load_into', 'Run', 'sealed', 'Weights', 'is_weights', 'find_source', 'check_recipe', 'start_from',
+           'code_version', 'environment', 'compare', 'asked', 'edited', 'Job', 'Log', 'metrics_csv', 'draw_pictures',
+           'in_words', 'run', 'draw_curve', 'plot_curves', 'layer_colors', 'plot_alphas', 'collect', 'main',
+           'save_activations']
 
 # %% ../nbs/11_runs.ipynb #260d42a0
 import argparse
@@ -36,7 +37,7 @@ from torch import nn
 import pact_nb
 from .binary import Absolute
 from .core import short_hash
-from .checkpoints import Interrupted, SaveError, Watch, load_last, load_weights, lock_folder, previous, save_weights, unbroken, write_atomic
+from .checkpoints import Interrupted, SaveError, Watch, load_last, load_weights, lock_folder, previous, read_tensors, save_weights, unbroken, write_atomic
 from .data import Batches, Data, load_data
 from .evaluation import predict, record, topk, wilson
 from .fused import cpu_line, processor_flags
@@ -104,7 +105,9 @@ OTHER_RUNS = ("init", "teacher")  # fields that name the folder of another run
 
 def differences(a: Recipe, b: Recipe) -> list[str]:
     "Fields in which two recipes ask for different experiments, in words."
-    value = lambda r, n: str(Path(getattr(r, n)).resolve()) if n in OTHER_RUNS and getattr(r, n) is not None else getattr(r, n)
+    def value(r, n):
+        v = getattr(r, n)
+        return str(Path(v).resolve()) if n in OTHER_RUNS and v is not None and not is_weights(v) else v
     return [f"{f.name} is {value(a, f.name)!r} there and {value(b, f.name)!r} here" for f in fields(Recipe) if f.name not in VOLATILE and value(a, f.name) != value(b, f.name)]
 
 def _without_seed(r: Recipe) -> str:
@@ -341,7 +344,8 @@ class Run:
     def alphas(self) -> "pandas.DataFrame":
         "One row an epoch and layer; empty for a float network."
         import pandas as pd
-        text = _intact(self, "alphas.csv").read_text(encoding="utf8")
+        file = _intact(self, "alphas.csv")
+        text = file.read_text(encoding="utf8") if file.is_file() else ""
         return pd.read_csv(io.StringIO(text)) if text else pd.DataFrame(columns=["epoch", "layer", "alpha"])
 
     def data(self) -> Data: return load_recipe_data(self.recipe, find_root())
@@ -418,6 +422,40 @@ def _check_data(r: Recipe, data: Data, device: torch.device) -> None:
         f"norm_batches {r.norm_batches} is more than the {steps} whole batches of an epoch; at most {steps}")
     if r.dataset != "imagenet": _check_size(r, data.channels, data.train.x.shape[-1], device)
 
+# %% ../nbs/11_runs.ipynb #97c411f3
+_TORCHVISION = re.compile(r"[A-Za-z0-9_]+_Weights\.\w+")
+
+class Weights:
+    "Float weights that come from no run of ours: a file, or torchvision's by name."
+    def __init__(self, name: str, r: Recipe):  # as the recipe gives it; the network it is for
+        self.path = Path(name)
+        self.recipe = replace(r, w_bits=32, a_bits=32, first_bits=32, last_bits=32, bits_by="", activation="relu",
+            w_quant="dorefa", w_scale="layer", hysteresis=0.0, hysteresis_abs=0.0, fp_shortcut=False,
+            alpha_from="fixed", alpha_grad="paper", init=None, teacher=None, warmup_epochs=0)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        "The tensors; `ValueError` names what is wrong, and the way without a network."
+        name = str(self.path)
+        if not _TORCHVISION.fullmatch(name): return weights_in(read_tensors(self.path.read_bytes(), self.path), self.path)
+        import torchvision
+        try: return torchvision.models.get_weight(name).get_state_dict(progress=False, check_hash=True)
+        except (ValueError, AttributeError, KeyError) as e: raise ValueError(
+            f"init {name}: torchvision has no such weights ({e}); for instance ResNet50_Weights.IMAGENET1K_V1") from None
+        except (OSError, RuntimeError) as e: raise ValueError(f"init {name}: could not be downloaded ({e}); "
+            "fetch the .pth file elsewhere, and give its name to init") from None
+
+    def key(self) -> str:
+        "What tells these weights from others: their name, or the SHA-256 of their file."
+        return str(self.path) if _TORCHVISION.fullmatch(str(self.path)) else _sha256(self.path)[:16]
+
+def is_weights(name: Optional[str]) -> bool:
+    "Whether `init` names weights rather than the folder of a run."
+    return name is not None and bool(_TORCHVISION.fullmatch(name) or Path(name).is_file())
+
+def find_source(r: Recipe) -> "Run | Weights":
+    "What `init` names; `ValueError` where that is nothing to start from."
+    return Weights(r.init, r) if is_weights(r.init) else _other_run(r, "init")
+
 # %% ../nbs/11_runs.ipynb #e662901b
 def check_recipe(r: Recipe, world: World, device: torch.device) -> None:
     "`ValueError` for a network, bits, a start or processes that do not fit together."
@@ -441,9 +479,10 @@ def _check_teacher(r: Recipe) -> None:
     if source.dataset != r.dataset: raise ValueError(f"teacher {r.teacher}: dataset is {source.dataset!r} there and {r.dataset!r} here; it must know the same classes")
 
 def _check_init(r: Recipe) -> None:
-    source = _other_run(r, "init")
+    source = find_source(r)
     if source.recipe.model != r.model: raise ValueError(f"init {r.init}: model is {source.recipe.model!r} there and {r.model!r} here; the networks must be the same")
-    if r.alpha_from == "init" and source.recipe.activation != "pact": raise ValueError(f"alpha_from init: the run {r.init} has activation {source.recipe.activation} and no α; start α from data or fixed")
+    if r.alpha_from == "init" and source.recipe.activation != "pact": raise ValueError(f"alpha_from init: {r.init} has activation {source.recipe.activation} and no α; start α from data or fixed")
+    if isinstance(source, Weights): source.state()
 
 # %% ../nbs/11_runs.ipynb #9d46903c
 def _grid(m: nn.Module) -> Optional[str]:
@@ -465,12 +504,12 @@ ON_GRID = (".alpha", ".w_alpha", ".w_sign")  # learned on one grid; another star
 def start_from(
     model: nn.Module,  # as the recipe builds it; its weights are set in place
     r: Recipe,
-    source: "Run",  # a finished run of the same network
+    source: "Run | Weights",  # a finished run of the same network, or float weights
     say: Callable[[str], None] = print,  # receives one line if something starts anew
 ) -> set[str]:  # activations whose α is still to be set from data
     "Load the best weights of `source` into `model`; `ValueError` where they do not fit."
     before = dict(build_model(source.recipe, 10, 3).named_modules())
-    state, other = load_weights(source.path / "best.pt")["model"], _other_grids(model, before)
+    state, other = _float_state(source, model, say), _other_grids(model, before)
     if r.alpha_from != "init": state = {n: t for n, t in state.items() if not n.endswith(".alpha")}
     owned = (*ON_GRID, ".weight_scale")
     anew = [n for n in state if n.rpartition(".")[0] in other and n.endswith(owned)]
@@ -483,6 +522,17 @@ def start_from(
     _scales_from(model, before, scales, {n.removesuffix(".weight_scale") for n in anew})
     if anew: say(_anew_in_words(anew, other, source))
     return {n for n in alphas(model) if r.alpha_from == "init" and f"{n}.alpha" not in state}
+
+def _float_state(source: "Run | Weights", model: nn.Module, say: Callable[[str], None]) -> dict:
+    "The tensors of a source; of weights from elsewhere without a last layer for other classes."
+    if isinstance(source, Run): return load_weights(source.path / "best.pt")["model"]
+    state, there = source.state(), model.state_dict()
+    last = [n.rpartition(".")[0] for n in there if n.endswith(".weight")][-1]
+    odd = [n for n in (f"{last}.weight", f"{last}.bias") if n in state and n in there and state[n].shape != there[n].shape]
+    if odd and state[odd[0]].shape[1:] == there[odd[0]].shape[1:]:
+        say(f"init {source.path.name}: its last layer is for {len(state[odd[0]])} classes, ours for {len(there[odd[0]])}; it starts anew")
+        state = {n: there[n] if n in odd else t for n, t in state.items()}
+    return state
 
 # %% ../nbs/11_runs.ipynb #1b061c75
 def _check_names(state: dict, there: dict, source: "Run") -> None:
@@ -531,6 +581,7 @@ def code_version() -> str:
 
 def _weights_of(folder: Optional[str]) -> Optional[str]:
     "The beginning of the SHA-256 of another run's best weights; None without a run or weights."
+    if is_weights(folder): return _sha256(Path(folder))[:12] if Path(folder).is_file() else folder
     file = folder and Path(folder) / "best.pt.sha256"
     return file.read_text(encoding="ascii").strip()[-64:][:12] if file and file.is_file() else None
 
@@ -740,7 +791,7 @@ def _prepare(job: Job, data: Data) -> tuple[nn.Module, Optional[dict]]:
         if job.world.main: _go_on(job.say, state.get("log", 0))
         return model.to(job.device), state
     if status_of(job.path) != "none": job.say(f"{job.path.name}: no checkpoint; begins anew")
-    anew = set() if r.init is None else start_from(model, r, Run(r.init), job.say)
+    anew = set() if r.init is None else start_from(model, r, find_source(r), job.say)
     kept = set(alphas(model)) - anew if r.alpha_from == "init" else set()
     if alphas(model).keys() - kept and r.alpha_from != "fixed":
         _calibrate(model.to(job.device), r, data, kept)
@@ -871,18 +922,24 @@ def run(
     r = _named_folders(r)
     device, watch = choose_device(r, world), watch or Watch(r.max_minutes, r.save_minutes)
     if r.data_dir is not None and not Path(r.data_dir).is_dir(): raise FileNotFoundError(f"data_dir {r.data_dir}: no such folder")
-    r = replace(r, **{n: str(Path(getattr(r, n)).resolve()) for n in ("data_dir", *OTHER_RUNS) if getattr(r, n) is not None})
+    named = {n: v for n in ("data_dir", *OTHER_RUNS) if (v := getattr(r, n)) is not None and not _TORCHVISION.fullmatch(v)}
+    r = replace(r, **{n: str(Path(v).resolve()) for n, v in named.items()})
     check_recipe(r, world, device); join(world, device)
     if world.main: find_folder(r, root)  # refuse before anything is loaded
     data = _load_in_turn(r, root, world)
     _check_data(r, data, device)
     path, lock = _claim(r, root, say) if world.main else (None, open(os.devnull))
-    job = Job(r, from_main(path), root, device, world, say if world.main else lambda s: None, start, others={f"{n}_from": getattr(r, n) and experiment(Run(getattr(r, n))) for n in OTHER_RUNS}, on_epoch=on_epoch, data=data.sha256)
+    job = Job(r, from_main(path), root, device, world, say if world.main else lambda s: None, start, others={f"{n}_from": _origin(getattr(r, n), r) for n in OTHER_RUNS}, on_epoch=on_epoch, data=data.sha256)
     with lock:
         try: return _train(job, data, watch)
         except RuntimeError as e: raise in_words(e, r) from e
         finally:
             if world.main: _leave_nothing(job.path)
+
+def _origin(name: Optional[str], r: Recipe) -> Optional[str]:
+    "What the run says of another run, or of weights, that it began with."
+    if name is None: return None
+    return Weights(name, r).key() if is_weights(name) else experiment(Run(name))
 
 # %% ../nbs/11_runs.ipynb #6ce8b8ff
 def _load_in_turn(r: Recipe, root: Path, world: World) -> Data:

@@ -16,6 +16,14 @@ def test_import_is_light():
     assert p.stdout.strip() == "light", p.stderr[-1500:]
 
 
+def test_import_elsewhere():
+    "Every module can be imported where the system has no `resource` and no `fcntl`, as Windows has not."
+    names = sorted(p.stem for p in (ROOT / "pact_nb").glob("*.py") if not p.stem.startswith("_"))
+    code = "import sys\nfor m in ('resource', 'fcntl'): sys.modules[m] = None\n" + "\n".join(f"import pact_nb.{n}" for n in names)
+    p = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert p.returncode == 0, p.stderr[-1500:]
+
+
 def call(*words: str) -> subprocess.CompletedProcess: return subprocess.run([sys.executable, "-m", "pact_nb.runs", *words], cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
