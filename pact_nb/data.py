@@ -186,12 +186,20 @@ def decode_bytes(raw: bytes, where: str) -> Tensor:
     from torchvision.io import ImageReadMode, decode_image
     check_pixels(raw, where)
     try: x = decode_image(torch.frombuffer(bytearray(raw), dtype=torch.uint8), ImageReadMode.RGB)
-    except (RuntimeError, TypeError, ValueError) as e: raise ValueError(f"{where}: not a readable image ({_reason(e)}); download the file again") from e
+    except (RuntimeError, TypeError, ValueError, MemoryError) as e:
+        fault = "too little memory to decode it" if _lacks_memory(e) else "not a readable image"
+        raise ValueError(f"{where}: {fault} ({_reason(e)}); {_help(e)}") from e
     return x if x.dtype == torch.uint8 else (x.int() // 257).to(torch.uint8)  # a PNG of 16 bits
 
 def _reason(e: Exception) -> str:
     "First line of an error, without the place in C++ code that torchvision puts before it."
     return (str(e).strip() or type(e).__name__).splitlines()[0].rsplit(".cpp:", 1)[-1].lstrip("0123456789, ").removesuffix(". You can use download=True to download it")
+
+def _lacks_memory(e: Exception) -> bool:
+    return isinstance(e, MemoryError) or any(w in str(e).lower() for w in ("malloc", "allocate memory", "out of memory"))
+
+def _help(e: Exception) -> str:
+    return "close other programs, or use a larger machine" if _lacks_memory(e) else "download the file again"
 
 # %% ../nbs/07_data.ipynb #c6c4424a
 def open_parquet(
@@ -202,7 +210,9 @@ def open_parquet(
     try: import pyarrow.parquet as pq
     except ImportError: raise ImportError("Parquet needs pyarrow: pip install pyarrow") from None
     try: f = pq.ParquetFile(file, memory_map=True)
-    except Exception as e: raise ValueError(f"{file}: not a readable Parquet file, perhaps half written ({_reason(e)}); download it again") from e
+    except Exception as e:
+        fault = "too little memory to open it" if _lacks_memory(e) else "not a readable Parquet file, perhaps half written"
+        raise ValueError(f"{file}: {fault} ({_reason(e)}); {_help(e)}") from e
     names = f.schema_arrow.names
     image = next((n for n in ("img", "image") if n in names), None)
     if image is None or label not in names:
@@ -226,11 +236,7 @@ def read_group(f: "pyarrow.parquet.ParquetFile", file: Path, group: int, columns
     raise ValueError(f"{file}, row group {group}: more than {MOST_GROUP:,} bytes, unpacked. Write it "
         "anew with smaller row groups (pyarrow: row_group_size)")
 
-def _lacks_memory(e: Exception) -> bool:
-    return isinstance(e, MemoryError) or any(w in str(e).lower() for w in ("malloc", "allocate memory", "out of memory"))
-
 def _fault(e: Exception) -> str: return "there is not enough memory" if _lacks_memory(e) else "damaged"
-def _help(e: Exception) -> str: return "close other programs, or use a larger machine" if _lacks_memory(e) else "download the file again"
 
 # %% ../nbs/07_data.ipynb #ec21c010
 def image_bytes(value: bytes | dict | None) -> bytes:

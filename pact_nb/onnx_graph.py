@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from .checkpoints import SaveError, not_written
 from .integer import STEP_KINDS, ConvertError, IntegerNetwork, Step, along, same_choice
 from .writer import compact, joint
 
@@ -398,6 +399,7 @@ def write_checked(
         onnx.save(made.model, str(part))
         if find_spec(needs): check_found(net, made, run(made, part, x), x)
         os.replace(part, path)
+    except OSError as e: raise SaveError(e.errno, not_written(Path(path), e)) from e
     finally: part.unlink(missing_ok=True)
     return made
 
