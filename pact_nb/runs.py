@@ -952,9 +952,10 @@ def _claim(r: Recipe, root: Path, say: Callable[[str], None] = print) -> tuple[P
     "The folder, made and locked; another one where another process was faster."
     for _ in range(CLAIMS):
         path = find_folder(r, root)
-        path.mkdir(parents=True, exist_ok=True)
+        _make(path)
         try: lock = lock_folder(path, say)
         except FileNotFoundError: continue  # its holder has just removed it
+        except PermissionError as e: raise ValueError(f"run_dir {path}: nothing can be written there ({e.strerror})") from None
         except ValueError:
             if r.run_dir is not None: raise
             continue
@@ -970,6 +971,12 @@ def _leave_nothing(path: Path) -> None:
     with contextlib.suppress(OSError):  # of Windows, which removes no open file
         (path / ".lock").unlink(missing_ok=True)
         path.rmdir()  # stays where the user's own files are in it
+
+def _make(path: Path) -> None:
+    "Make the folder of a run; `ValueError` where that cannot be."
+    try: path.mkdir(parents=True, exist_ok=True)
+    except OSError as e: raise ValueError(f"run_dir {path} cannot be made ({e.strerror}); name a "
+        "folder, new or empty, where you may write") from None
 
 # %% ../nbs/11_runs.ipynb #284238fb
 def _train(job: Job, data: Data, watch: Watch) -> "Run":
