@@ -201,7 +201,7 @@ def _lost(path: Path) -> bool:
     "Whether epochs were trained that no checkpoint can continue: one is written behind the first."
     file = path / "metrics.jsonl"
     epochs = file.read_bytes().count(b"\n") if file.is_file() else 0
-    trained = epochs > 1 or (epochs == 0 and (path / "best.pt").is_file())
+    trained = epochs > 1 or (epochs == 0 and (path / "best.pt").is_file()) or status_of(path) == "paused"
     return trained and not _checkpoints(path)
 
 def _check_checkpoint(path: Path, r: Recipe) -> None:
@@ -1119,9 +1119,9 @@ def collect(runs: list[Run]) -> list[dict]:
         if len(set(seeds)) < len(seeds): raise ValueError(f"{g[0].path}: seed {next(s for s in seeds if seeds.count(s) > 1)} is there twice, which is no new evidence")
         test, valid = ([x.summary[k] for x in g] for k in ("test_top1", "valid_top1"))
         sd = lambda v: st.stdev(v) if len(v) > 1 else None
-        known = None not in valid
+        known, top5 = None not in valid, [x.summary.get("test_top5") for x in g]
         origin = {k: _one(x.summary.get(k) for x in g) for k in ("device", "device_name", "threads", "torch", "torchvision", "python", "pact_nb", "commit", "dirty", "data_sha256")}
-        out.append(dict(name=run_name(g[0].recipe).rsplit("_s", 1)[0], seeds=[x.recipe.seed for x in g], n_runs=len(g), test_n=g[0].summary["test_n"], test_mean=st.mean(test), test_std=sd(test), test=test,
+        out.append(dict(name=run_name(g[0].recipe).rsplit("_s", 1)[0], seeds=[x.recipe.seed for x in g], n_runs=len(g), test_n=g[0].summary["test_n"], test_mean=st.mean(test), test_std=sd(test), test=test, test_top5=st.mean(top5) if None not in top5 else None,
                         valid_n=g[0].summary["valid_n"], valid_mean=st.mean(valid) if known else None, valid_std=sd(valid) if known else None, seconds=st.mean(x.summary["seconds"] for x in g), **origin, recipe=json.loads(_without_seed(g[0].recipe))))
     return out
 
