@@ -185,6 +185,14 @@ def bad_data(tmp: Path) -> list[tuple[list[str], str]]:
     return [(["--recipe", "cifar10_resnet20", "--dataset", name, "--data_dir", str(where), *fresh(i)], part) for i, (name, where, part) in enumerate(make(tmp / "broken").values())]
 
 
+def write(file: Path, counts: dict) -> None:
+    "What was counted so far."
+    import platform
+    import torch
+    told = dict(torch=torch.__version__, python=platform.python_version(), threads=1, device="cpu", counts=counts)
+    file.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf8")
+
+
 def main() -> int:
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--quick", action="store_true", help="a few of each, for the test suite")
@@ -215,10 +223,7 @@ def main() -> int:
         for name, work in tasks.items():
             counts[name] = work()
             print(f"{counts[name][0]:>3} of {counts[name][1]:>3}  {name}", flush=True)
-    if a.file:
-        import platform
-        import torch
-        Path(a.file).write_text(json.dumps(dict(torch=torch.__version__, python=platform.python_version(), threads=1, device="cpu", counts=counts), indent=1, ensure_ascii=False) + "\n", encoding="utf8")
+            if a.file: write(Path(a.file), counts)
     return 0 if all(g == n for g, n in counts.values()) else 1
 
 
