@@ -428,6 +428,7 @@ def build_library(file: Path, source: str = FUSED_SOURCE) -> None:
         text, out = Path(tmp) / "fused.cpp", Path(tmp) / "fused.so"
         text.write_text(source, encoding="utf8")
         _compile(compiler_command(text, out))
+        if not out.is_file(): raise RuntimeError("the compiler wrote nothing")
         with open(out, "r+b") as f:
             content = f.read()
             f.write(_MARK + hashlib.sha256(content).digest())

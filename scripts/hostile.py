@@ -13,9 +13,14 @@ OWN = ("params.yaml", "summary.json", "metrics.jsonl", "metrics.csv", "alphas.cs
        "best.pt.sha256", "last.pt", "last.pt.sha256")
 
 
+def _as_in_a_terminal() -> None:
+    "nohup has SIGHUP ignored, a background job SIGINT; a child inherits that."
+    for s in (signal.SIGHUP, signal.SIGINT): signal.signal(s, signal.SIG_DFL)
+
+
 def command(*words: str, module: str = "runs", **kw) -> subprocess.Popen:
     how = dict(cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") | kw
-    how["preexec_fn"] = lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup would have it ignored
+    how["preexec_fn"] = _as_in_a_terminal
     return subprocess.Popen([sys.executable, "-m", f"pact_nb.{module}", *words], **how)
 
 
