@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 import torch
 from torch import Tensor, nn
-from .checkpoints import SaveError, load_weights, read_tensors, write_atomic
+from .checkpoints import SaveError, load_weights, read_tensors, unbroken, write_atomic
 from .data import Data
 from .documents import load_params
 from .evaluation import confusion, per_class, plot_confusion, predict, predictions, topk, wilson
@@ -198,6 +198,11 @@ def write_look(x: Look, folder: Path, suffix: str = "") -> list[Path]:
     return [folder / n for n in files]
 
 # %% ../nbs/12i_evaluate.ipynb #0dee4f36
+def _check_whole(s: Subject, bits: bool, export: bool) -> None:
+    "`ValueError` for what a network in whole numbers cannot be asked."
+    if s.state is None and bits: raise ValueError(f"{s.name}: a network in whole numbers has its bits; give the run or its checkpoint")
+    if s.state is None and export: raise ValueError(f"{s.name} is packed already; export takes a run or its checkpoint")
+
 def at_bits(
     s: Subject,
     data: Data,
@@ -206,7 +211,7 @@ def at_bits(
 ) -> "pandas.DataFrame":  # a_bits, alpha (learned, from data), top1, low, high, n, trained
     "Accuracy with the activations at other bits than trained; weights stay as they are."
     import pandas as pd
-    if s.state is None: raise ValueError(f"{s.name}: a network in whole numbers has its bits; give the run or its checkpoint")
+    _check_whole(s, True, False)
     rows, x = [], next(iter(batches(data.train, s.recipe, data)))[0]
     for k in a_bits:
         for alpha in ("learned", "from data"):
@@ -265,36 +270,39 @@ def main(argv: Optional[list[str]] = None) -> int:
         s = open_subject(a.what, _given_recipe(a), a.which, a.data_dir)
         s = replace(s, folder=Path(a.out).expanduser()) if a.out else s
         if s.folder.exists() and not s.folder.is_dir(): raise ValueError(f"out: {s.folder} is a file; name a folder")
+        _check_whole(s, bool(bits), a.export)
         _tell(s, load_for(s, a.other_data), a.part, bits, a.export)
     except SaveError as e: print(f"stopped: {e}", file=sys.stderr); return 1
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as e: print(f"error: {e}", file=sys.stderr); return 2
     return 0
 
 def _tell(s: Subject, data: Data, part: str, bits: list[int], export: bool) -> None:
-    "Print and write what there is to say."
-    x = look(s, data, part)
-    for k in ("top1", "top5"):
-        if k in x.found: print(f"{k}: {x.found[k]:.2%}, 95 % interval {x.found[f'{k}_interval'][0]:.1%} to "
-                               f"{x.found[f'{k}_interval'][1]:.1%}, n = {x.found['n']}")
-    if said := check_against_run(s, x): print(said)
-    print(per_class(x.logits, x.labels, x.classes).head(30).round(3).to_string(index=False))
+    "Write what there is to say, then print it: output that nobody reads costs no file."
+    say, x = unbroken(print), look(s, data, part)
+    same = check_against_run(s, x)
     plain = (x.found["weights"], part) in (("best.pt", "test"), (s.name, "test"))
     suffix = "" if plain or not s.summary else f"-{Path(s.weights).stem}-{part}"
-    for path in write_look(x, s.folder, suffix): print(os.path.relpath(path))
-    if bits: _tell_bits(s, data, bits, part, suffix)
-    if export: print(export_subject(s, data, part, x.found["top1"]).to_string())
+    files = write_look(x, s.folder, suffix)
+    table = _write_bits(s, data, bits, part, suffix) if bits else None
+    graphs = export_subject(s, data, part, x.found["top1"]) if export else None
+    for k in ("top1", "top5"):
+        if k in x.found: say(f"{k}: {x.found[k]:.2%}, 95 % interval {x.found[f'{k}_interval'][0]:.1%} to "
+                             f"{x.found[f'{k}_interval'][1]:.1%}, n = {x.found['n']}")
+    if same: say(same)
+    say(per_class(x.logits, x.labels, x.classes).head(30).round(3).to_string(index=False))
+    if table is not None: say(f"activations re-quantized after training, no step of training at these bits:\n{table.round(4).to_string(index=False)}")
+    if graphs is not None: say(graphs.to_string())
+    for path in files: say(os.path.relpath(path))
 
 # %% ../nbs/12i_evaluate.ipynb #a1da39fe
-def _tell_bits(s: Subject, data: Data, bits: list[int], part: str, suffix: str) -> None:
+def _write_bits(s: Subject, data: Data, bits: list[int], part: str, suffix: str) -> "pandas.DataFrame":
     table = at_bits(s, data, bits, part)
-    print("activations re-quantized after training, no step of training at these bits:")
-    print(table.round(4).to_string(index=False))
     write_atomic(s.folder / f"bits{suffix}.csv", table.to_csv(index=False))
+    return table
 
 def export_subject(s: Subject, data: Data, part: str, top1: float) -> "pandas.DataFrame":
     "Packed file and ONNX graphs of a network, each compared on every image of the part."
     from pact_nb.onnx_export import export_all
-    if s.state is None: raise ValueError(f"{s.name} is packed already; export takes a run or its checkpoint")
     some = next(iter(batches(data.train, s.recipe, data)))[0]
     about = dict(run=s.name, weights=Path(s.weights).stem, model=s.recipe.model, dataset=s.recipe.dataset, top1=top1,
                  recipe=asked(s.recipe), data_sha256=data.sha256)
