@@ -105,10 +105,16 @@ OTHER_RUNS = ("init", "teacher")  # fields that name the folder of another run
 
 def differences(a: Recipe, b: Recipe) -> list[str]:
     "Fields in which two recipes ask for different experiments, in words."
-    def value(r, n):
-        v = getattr(r, n)
-        return str(Path(v).resolve()) if n in OTHER_RUNS and v is not None and not is_weights(v) else v
-    return [f"{f.name} is {value(a, f.name)!r} there and {value(b, f.name)!r} here" for f in fields(Recipe) if f.name not in VOLATILE and value(a, f.name) != value(b, f.name)]
+    asked = [f.name for f in fields(Recipe) if f.name not in VOLATILE]
+    value = lambda r, n: _place(getattr(r, n)) if n in OTHER_RUNS else getattr(r, n)
+    differ = [(n, value(a, n), value(b, n)) for n in asked if value(a, n) != value(b, n)]
+    return [f"{n} is {v!r} there and {w!r} here" for n, v, w in differ if not (n in OTHER_RUNS and _moved(v, w))]
+
+def _place(v: Optional[str]) -> Optional[str]: return v if v is None or is_weights(v) else str(Path(v).resolve())
+
+def _moved(v: Optional[str], w: Optional[str]) -> bool:
+    "Whether one is where the other was: the same name, and one of the two is gone. Checkpoints hold a hash of its weights."
+    return None not in (v, w) and Path(v).name == Path(w).name and not (Path(v).exists() and Path(w).exists())
 
 def _without_seed(r: Recipe) -> str:
     "The recipe as JSON, without its seed and what cannot change the result; other runs by name."

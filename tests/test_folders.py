@@ -112,3 +112,24 @@ def test_summary_of_another_version(paused):
     told.pop("seal", None)
     (paused / "summary.json").write_text(json.dumps(told))
     with pytest.raises(ValueError, match="lacks test_top1"): Run(paused)
+
+
+def test_moved_together_with_its_start(tmp_path):
+    "A paused run and the run it began with, moved: the new place is named, and it goes on to the bit."
+    quiet, first = lambda s: None, tmp_path / "first"
+    run(from_params(SMALL | dict(epochs=1, activation="relu", a_bits=32, w_bits=32, run_dir=str(first / "float"))), quiet)
+    params = SMALL | dict(init=str(first / "float"), run_dir=str(first / "run"))
+    with pytest.raises(Interrupted): run(from_params(params), quiet, Stop(10))
+    first.rename(tmp_path / "second")
+    said = again(tmp_path / "second" / "run", init=str(tmp_path / "second" / "float"))
+    assert any("as it never had stopped" in s for s in said)
+
+
+def test_another_start_of_the_same_name(tmp_path):
+    "Two folders of one name, both there, are two runs."
+    quiet = lambda s: None
+    for place, seed in (("a", 0), ("b", 1)):
+        run(from_params(SMALL | dict(epochs=1, seed=seed, run_dir=str(tmp_path / place / "float"))), quiet)
+    params = SMALL | dict(init=str(tmp_path / "a" / "float"), run_dir=str(tmp_path / "run"))
+    with pytest.raises(Interrupted): run(from_params(params), quiet, Stop(10))
+    with pytest.raises(ValueError, match="init is .*a/float' there and .*b/float' here"): again(tmp_path / "run", init=str(tmp_path / "b" / "float"))
