@@ -33,38 +33,64 @@ class Translation:
 
 # %% ../nbs/08e_documents.ipynb #0f17ca7b
 def _bool(name: str, value: Any) -> bool:
-    if not isinstance(value, bool): raise ValueError(f"{name} must be true or false; got {short(value)}")
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false; got {short(value)}")
     return value
 
-_CHOICE = {"sgd": "sgd", "adam": "adam", "cosine": "cosine", "cosineannealing": "cosine",
-           "multistep": "multistep", "step": "multistep", "onecycle": "onecycle"}
 
-def _choice(value: Any) -> Any: return _CHOICE.get(str(value).lower(), value)
+_CHOICE = {
+    "sgd": "sgd",
+    "adam": "adam",
+    "cosine": "cosine",
+    "cosineannealing": "cosine",
+    "multistep": "multistep",
+    "step": "multistep",
+    "onecycle": "onecycle",
+}
+
+
+def _choice(value: Any) -> Any:
+    return _CHOICE.get(str(value).lower(), value)
+
 
 def _milestones(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
+
 YAML_KEYS: dict[str, Any] = {  # path → our name, a function of its value, or a remark
     "experiment_name": lambda v: dict(run_dir=f"runs/{v}"),
-    "dataset.name": "dataset", "dataset.image_size": "image_size", "dataset.root": "data_dir",
-    "dataset.data_dir": "data_dir", "dataset.path": "data_dir",
+    "dataset.name": "dataset",
+    "dataset.image_size": "image_size",
+    "dataset.root": "data_dir",
+    "dataset.data_dir": "data_dir",
+    "dataset.path": "data_dir",
     "dataset.num_classes": "classes are counted in the data",
-    "model.architecture": "model", "model.pact.bit_width": "a_bits", "model.pact.init_alpha": "alpha0",
+    "model.architecture": "model",
+    "model.pact.bit_width": "a_bits",
+    "model.pact.init_alpha": "alpha0",
     "model.weights.bit_width": "w_bits",
-    "training.batch_size": "batch_size", "training.epochs": "epochs", "training.seed": "seed",
+    "training.batch_size": "batch_size",
+    "training.epochs": "epochs",
+    "training.seed": "seed",
     "training.optimizer.name": lambda v: dict(optimizer=_choice(v)),
-    "training.optimizer.lr": "lr", "training.optimizer.momentum": "momentum",
+    "training.optimizer.lr": "lr",
+    "training.optimizer.momentum": "momentum",
     "training.optimizer.weight_decay": "weight_decay",
     "training.lr_scheduler.name": lambda v: dict(schedule=_choice(v)),
-    "training.lr_scheduler.min_lr": "min_lr", "training.lr_scheduler.gamma": "gamma",
+    "training.lr_scheduler.min_lr": "min_lr",
+    "training.lr_scheduler.gamma": "gamma",
     "training.lr_scheduler.milestones": lambda v: dict(milestones=_milestones(v)),
     "training.regularization.type": "L2 is the only regularizer there is",
-    "training.regularization.alpha_reg": lambda v: {} if _bool("alpha_reg", v) else dict(lambda_alpha=0.0),
-    "logging.save_dir": "run_dir", "logging.log_interval": "log_every",
+    "training.regularization.alpha_reg": lambda v: (
+        {} if _bool("alpha_reg", v) else dict(lambda_alpha=0.0)
+    ),
+    "logging.save_dir": "run_dir",
+    "logging.log_interval": "log_every",
     "logging.save_best_only": "best.pt and last.pt are always kept; a continued run needs both",
     "logging.plot_alpha_evolution": "alphas.png is always written",
     "logging.record_bitwidth_sweep": None,  # a sweep, see below
-    "hardware.device": "device", "hardware.num_workers": "workers",
+    "hardware.device": "device",
+    "hardware.num_workers": "workers",
     "hardware.fp16": lambda v: dict(amp="float16") if _bool("fp16", v) else {},
 }
 
@@ -76,20 +102,28 @@ def _flat(nested: dict, prefix: str = "") -> dict[str, Any]:
         out |= _flat(v, f"{prefix}{k}.") if isinstance(v, dict) else {f"{prefix}{k}": v}
     return out
 
+
 def is_nested(params: dict) -> bool:
     "Whether this is a file in document 000's nesting rather than in ours."
     return any(isinstance(v, dict) for v in params.values())
+
 
 def translate_yaml(nested: dict) -> Translation:
     "Parameters of a nested file of document 000; `ValueError` for a key that nobody knows."
     out, given = Translation(), _flat(nested)
     for key, value in given.items():
-        if key not in YAML_KEYS: raise ValueError(
-            f"unknown key {short(key)}{did_you_mean(key, YAML_KEYS)} (known: {', '.join(YAML_KEYS)})")
+        if key not in YAML_KEYS:
+            raise ValueError(
+                f"unknown key {short(key)}{did_you_mean(key, YAML_KEYS)} (known:"
+                f" {', '.join(YAML_KEYS)})"
+            )
         rule = YAML_KEYS[key]
-        if callable(rule): out.params |= rule(value)
-        elif rule in Recipe.__dataclass_fields__: out.params[rule] = value
-        elif rule is not None: out.notes.append(f"{key}: {rule}")
+        if callable(rule):
+            out.params |= rule(value)
+        elif rule in Recipe.__dataclass_fields__:
+            out.params[rule] = value
+        elif rule is not None:
+            out.notes.append(f"{key}: {rule}")
     _choose_recipe(out)
     _drop_idle(out)
     _sweep(out, given.get("logging.record_bitwidth_sweep"))
@@ -100,10 +134,13 @@ def _choose_recipe(out: Translation) -> None:
     "The recipe that has the numbers which the file leaves open; its own are set on top."
     data, model = out.params.get("dataset", "cifar10"), out.params.get("model", "resnet20")
     usual = {"imagenet": f"imagenet_{model}", "svhn": "svhn_convnet"}.get(data, "cifar10_resnet20")
-    if usual not in RECIPES: usual = "imagenet_resnet50"
+    if usual not in RECIPES:
+        usual = "imagenet_resnet50"
     base = RECIPES[usual]
-    if "alpha0" in out.params and base.alpha_from != "fixed": out.params["alpha_from"] = "fixed"
+    if "alpha0" in out.params and base.alpha_from != "fixed":
+        out.params["alpha_from"] = "fixed"
     out.params = dict(recipe=usual) | out.params
+
 
 def _drop_idle(out: Translation) -> None:
     "What has no effect on this data set goes into a remark, as the document sets it regardless."
@@ -113,15 +150,33 @@ def _drop_idle(out: Translation) -> None:
     if data != "imagenet" and out.params.pop("workers", None) is not None:
         out.notes.append(f"hardware.num_workers: {data} lies in memory and needs no workers")
 
+
 def _sweep(out: Translation, bits: Any) -> None:
     "The document's sweep over bit-widths is a command of its own here, with seeds."
-    if bits is None: return
-    if not isinstance(bits, list) or not all(isinstance(b, int) for b in bits): raise ValueError(
-        f"logging.record_bitwidth_sweep must be a list of bit-widths, as in [2, 3, 4, 5]; got {short(bits)}")
+    if bits is None:
+        return
+    if not isinstance(bits, list) or not all(isinstance(b, int) for b in bits):
+        raise ValueError(
+            "logging.record_bitwidth_sweep must be a list of bit-widths, as in [2, 3, 4, 5]; got"
+            f" {short(bits)}"
+        )
     own = ("recipe", "a_bits", "w_bits", "run_dir")
     params = ", ".join(f"{k}={v}" for k, v in out.params.items() if k not in own)
-    out.commands.append(shlex.join(["python", "-m", "pact_nb.sweeps", "--recipe", out.params["recipe"],
-                                    "--a_bits", ",".join(map(str, bits)), "--params", params]))
+    out.commands.append(
+        shlex.join(
+            [
+                "python",
+                "-m",
+                "pact_nb.sweeps",
+                "--recipe",
+                out.params["recipe"],
+                "--a_bits",
+                ",".join(map(str, bits)),
+                "--params",
+                params,
+            ]
+        )
+    )
 
 # %% ../nbs/08e_documents.ipynb #0c7f364d
 class _Flags(argparse.ArgumentParser):
@@ -144,36 +199,70 @@ def _bits(k: Optional[int], default: int) -> int:
     return 32 if k == 0 else default if k is None else k
 
 # %% ../nbs/08e_documents.ipynb #82cd7961
-FLAGS_001 = {"dataset": str, "model": str, "data-root": str, "output-dir": str, "batch-size": int,
-             "epochs": int, "lr": float, "weight-decay": float, "workers": int, "seed": int, "device": str,
-             "act-bits": int, "w-bits": int, "quantize-first-last": bool, "lambda-alpha": float,
-             "quant-warmup-epochs": int}
+FLAGS_001 = {
+    "dataset": str,
+    "model": str,
+    "data-root": str,
+    "output-dir": str,
+    "batch-size": int,
+    "epochs": int,
+    "lr": float,
+    "weight-decay": float,
+    "workers": int,
+    "seed": int,
+    "device": str,
+    "act-bits": int,
+    "w-bits": int,
+    "quantize-first-last": bool,
+    "lambda-alpha": float,
+    "quant-warmup-epochs": int,
+}
+
 
 def translate_001(words: list[str]) -> Translation:
     "A command line of document 001: the paper's networks by `--dataset` and `--model`."
     f, out = _parsed(words, FLAGS_001), Translation()
     data, model = f["dataset"] or "cifar10", f["model"]
-    names = {n for n, r in RECIPES.items() if n.startswith(data) and r.model == model and n.count("_") < 4}
+    names = {
+        n
+        for n, r in RECIPES.items()
+        if n.startswith(data) and r.model == model and n.count("_") < 4
+    }
     name = {"cifar10": "cifar10_resnet20", "svhn": "svhn_convnet"}.get(data, f"{data}_{model}")
-    if name not in RECIPES or (model and RECIPES[name].model != model and not names): raise ValueError(
-        f"no recipe for --dataset {data} --model {model}; there are {', '.join(RECIPES)}")
+    if name not in RECIPES or (model and RECIPES[name].model != model and not names):
+        raise ValueError(
+            f"no recipe for --dataset {data} --model {model}; there are {', '.join(RECIPES)}"
+        )
     w, a = _bits(f["w-bits"], 4), _bits(f["act-bits"], 4)
     out.params = dict(recipe=name, w_bits=w, a_bits=a)
     same = dict(epochs="epochs", lr="lr", seed="seed", device="device") | {
-        "data-root": "data_dir", "output-dir": "run_dir", "batch-size": "batch_size",
-        "weight-decay": "weight_decay", "lambda-alpha": "lambda_alpha", "quant-warmup-epochs": "warmup_epochs"}
+        "data-root": "data_dir",
+        "output-dir": "run_dir",
+        "batch-size": "batch_size",
+        "weight-decay": "weight_decay",
+        "lambda-alpha": "lambda_alpha",
+        "quant-warmup-epochs": "warmup_epochs",
+    }
     out.params |= {ours: f[theirs] for theirs, ours in same.items() if f[theirs] is not None}
     _ends_001(out, f, w, a)
     return out
 
+
 def _ends_001(out: Translation, f: dict, w: int, a: int) -> None:
     "First and last layer, and workers, which only ImageNet has."
-    if f["quantize-first-last"] and w != a: raise ValueError("--quantize-first-last with --w-bits "
-        f"{w} and --act-bits {a}: first_bits and last_bits hold one number; set the two layers by bits_by")
-    if f["quantize-first-last"]: out.params |= dict(first_bits=a, last_bits=a)
-    if f["workers"] is None: return
-    if RECIPES[out.params["recipe"]].dataset == "imagenet": out.params["workers"] = f["workers"]
-    else: out.notes.append("--workers: these data lie in memory and need no workers")
+    if f["quantize-first-last"] and w != a:
+        raise ValueError(
+            f"--quantize-first-last with --w-bits {w} and --act-bits {a}: first_bits and last_bits"
+            " hold one number; set the two layers by bits_by"
+        )
+    if f["quantize-first-last"]:
+        out.params |= dict(first_bits=a, last_bits=a)
+    if f["workers"] is None:
+        return
+    if RECIPES[out.params["recipe"]].dataset == "imagenet":
+        out.params["workers"] = f["workers"]
+    else:
+        out.notes.append("--workers: these data lie in memory and need no workers")
 
 # %% ../nbs/08e_documents.ipynb #1c6279ec
 def translate_002(words: list[str]) -> Translation:
@@ -181,39 +270,75 @@ def translate_002(words: list[str]) -> Translation:
     known, out = {"version": "pact", "a_bit": "8", "w_bit": "8", "float_model": None}, Translation()
     given = dict(w.rstrip(",").split("=", 1) if "=" in w else (w, "") for w in words)
     for k in given:
-        if k not in known: raise ValueError(f"unknown setting {k!r}{did_you_mean(k, known)} (known: {', '.join(known)})")
+        if k not in known:
+            raise ValueError(
+                f"unknown setting {k!r}{did_you_mean(k, known)} (known: {', '.join(known)})"
+            )
     f = known | given
     if f["version"] == "float":
         out.params = dict(recipe="cifar10_resnet18")
         return out
-    if f["version"] not in ("dorefa", "pact"): raise ValueError(
-        f"version must be float, dorefa or pact; got {f['version']!r}")
-    try: bits = dict(a_bits=int(f["a_bit"]), w_bits=int(f["w_bit"]))
-    except ValueError: raise ValueError(f"a_bit and w_bit must be whole numbers; got {f['a_bit']} and {f['w_bit']}") from None
+    if f["version"] not in ("dorefa", "pact"):
+        raise ValueError(f"version must be float, dorefa or pact; got {f['version']!r}")
+    try:
+        bits = dict(a_bits=int(f["a_bit"]), w_bits=int(f["w_bit"]))
+    except ValueError:
+        raise ValueError(
+            f"a_bit and w_bit must be whole numbers; got {f['a_bit']} and {f['w_bit']}"
+        ) from None
     out.params = dict(recipe="cifar10_resnet18_finetune", activation=f["version"], **bits)
-    if f["version"] == "dorefa": out.notes.append("its clip is 1 and not learned, so α has no start")
-    if f["float_model"]: out.params["init"] = f["float_model"]
-    else: out.notes.append("init: the folder of a float run (recipe cifar10_resnet18); this recipe refuses to begin without")
+    if f["version"] == "dorefa":
+        out.notes.append("its clip is 1 and not learned, so α has no start")
+    if f["float_model"]:
+        out.params["init"] = f["float_model"]
+    else:
+        out.notes.append(
+            "init: the folder of a float run (recipe cifar10_resnet18); this recipe refuses to"
+            " begin without"
+        )
     return out
 
 # %% ../nbs/08e_documents.ipynb #40e459af
-FLAGS_004 = {"lr": float, "epoch": int, "print_freq": int, "log_file": str, "quantized_layer1": int,
-             "quantized_layer2": int, "quantized_layer3": int, "use_quantize_weight": bool,
-             "loss_regu": float, "weight_thres": float}
+FLAGS_004 = {
+    "lr": float,
+    "epoch": int,
+    "print_freq": int,
+    "log_file": str,
+    "quantized_layer1": int,
+    "quantized_layer2": int,
+    "quantized_layer3": int,
+    "use_quantize_weight": bool,
+    "loss_regu": float,
+    "weight_thres": float,
+}
+
 
 def translate_004(words: list[str]) -> Translation:
     "A command line of document 004: 1-bit weights, activations with bits by stage, hysteresis."
     f, out = _parsed(words, FLAGS_004), Translation()
-    w, stages = (1 if f["use_quantize_weight"] else 32), [f[f"quantized_layer{i}"] or 2 for i in (1, 2, 3)]
+    w, stages = (1 if f["use_quantize_weight"] else 32), [
+        f[f"quantized_layer{i}"] or 2 for i in (1, 2, 3)
+    ]
     rules = ", ".join(f"layer{i}={w}/{a}" for i, a in enumerate(stages, 1))
-    out.params = dict(recipe="cifar10_resnet20", lr=0.1 if f["lr"] is None else f["lr"],
-                      epochs=f["epoch"] or 200, w_bits=w, a_bits=2, bits_by=rules,
-                      log_every=10 if f["print_freq"] is None else f["print_freq"])
-    if f["weight_thres"] and w == 1: out.params["hysteresis_abs"] = f["weight_thres"]
-    elif f["weight_thres"]: out.notes.append("--weight_thres: without --use_quantize_weight no sign is held")
-    if f["log_file"]: out.notes.append("--log_file: log.txt and metrics.csv are in the folder of the run")
-    if f["loss_regu"] is not None: out.notes.append(
-        "--loss_regu: not explained there; weight_decay and lambda_alpha stay the recipe's")
+    out.params = dict(
+        recipe="cifar10_resnet20",
+        lr=0.1 if f["lr"] is None else f["lr"],
+        epochs=f["epoch"] or 200,
+        w_bits=w,
+        a_bits=2,
+        bits_by=rules,
+        log_every=10 if f["print_freq"] is None else f["print_freq"],
+    )
+    if f["weight_thres"] and w == 1:
+        out.params["hysteresis_abs"] = f["weight_thres"]
+    elif f["weight_thres"]:
+        out.notes.append("--weight_thres: without --use_quantize_weight no sign is held")
+    if f["log_file"]:
+        out.notes.append("--log_file: log.txt and metrics.csv are in the folder of the run")
+    if f["loss_regu"] is not None:
+        out.notes.append(
+            "--loss_regu: not explained there; weight_decay and lambda_alpha stay the recipe's"
+        )
     return out
 
 # %% ../nbs/08e_documents.ipynb #4a0b0be8
@@ -222,21 +347,32 @@ def translate(
 ) -> Translation:
     "A command line of document 000, 001, 002 or 004; `ValueError` for one that is of none of them."
     words = shlex.split(command) if isinstance(command, str) else list(command)
-    while words and (words[0].startswith("python") or "=" not in words[0] and not words[0].startswith("-")):
+    while words and (
+        words[0].startswith("python") or "=" not in words[0] and not words[0].startswith("-")
+    ):
         script = words.pop(0)
-        if script.endswith("CIFAR_MAIN.py"): return translate_004(words)
-    if not words: raise ValueError("no flags: give a command line of source document 000, 001, 002 or 004")
-    if "--config" in words: return _config(words)
-    if not words[0].startswith("-"): return translate_002(words)
+        if script.endswith("CIFAR_MAIN.py"):
+            return translate_004(words)
+    if not words:
+        raise ValueError("no flags: give a command line of source document 000, 001, 002 or 004")
+    if "--config" in words:
+        return _config(words)
+    if not words[0].startswith("-"):
+        return translate_002(words)
     flags = {w.partition("=")[0].lstrip("-") for w in words if w.startswith("--")}
     return (translate_004 if flags & FLAGS_004.keys() - FLAGS_001.keys() else translate_001)(words)
+
 
 def _config(words: list[str]) -> Translation:
     "`train.py --config FILE`, or `evaluate.py` with a checkpoint, of document 000."
     f = _parsed(words, {"config": str, "checkpoint": str, "confusion": bool, "dump_preds": bool})
     out = load_params(f["config"])
-    if f["checkpoint"]: out.commands.append(shlex.join(
-        ["python", "-m", "pact_nb.evaluate", f["checkpoint"], "--params", f["config"]]))
+    if f["checkpoint"]:
+        out.commands.append(
+            shlex.join(
+                ["python", "-m", "pact_nb.evaluate", f["checkpoint"], "--params", f["config"]]
+            )
+        )
     return out
 
 # %% ../nbs/08e_documents.ipynb #8591ad4c
@@ -246,8 +382,10 @@ def load_params(path: str | Path) -> Translation:
     if not is_nested(params):
         r = from_yaml(path)
         return Translation({f.name: getattr(r, f.name) for f in fields(Recipe)})
-    try: out = translate_yaml(params)
-    except (ValueError, TypeError) as e: raise type(e)(f"{path}: {e}") from None
+    try:
+        out = translate_yaml(params)
+    except (ValueError, TypeError) as e:
+        raise type(e)(f"{path}: {e}") from None
     return out
 
 # %% ../nbs/08e_documents.ipynb #a43cd178
@@ -255,7 +393,10 @@ def main(argv: Optional[list[str]] = None) -> int:
     "Entry of `python -m pact_nb.documents`; the exit code: 0 translated, 2 not to be read."
     words = sys.argv[1:] if argv is None else argv
     if not words or words[0] in ("-h", "--help"):
-        print("python -m pact_nb.documents FILE.yaml | COMMAND …: another project's parameters in our words")
+        print(
+            "python -m pact_nb.documents FILE.yaml | COMMAND …: another project's parameters in our"
+            " words"
+        )
         return 0 if words else 2
     try:
         file = len(words) == 1 and words[0].endswith((".yaml", ".yml"))

@@ -22,11 +22,28 @@ from torch import Tensor, nn
 from .checkpoints import SaveError, load_weights, read_tensors, unbroken, write_atomic
 from .data import Data
 from .documents import load_params
-from .evaluation import confusion, per_class, plot_confusion, predict, predictions, topk, wilson
+from pact_nb.evaluation import (
+    confusion,
+    per_class,
+    plot_confusion,
+    predict,
+    predictions,
+    topk,
+    wilson,
+)
 from .layers import calibrate
 from .packed import load_network
 from .recipes import NOT_KEPT, RECIPES, Recipe, from_params, short
-from .runs import Run, asked, batches, build_model, find_root, load_into, load_recipe_data, weights_in
+from pact_nb.runs import (
+    Run,
+    asked,
+    batches,
+    build_model,
+    find_root,
+    load_into,
+    load_recipe_data,
+    weights_in,
+)
 from .sweeps import parse_bits
 from .zoo import load_pretrained, read_index
 
@@ -60,13 +77,19 @@ class _Whole(nn.Module):
 def with_weights(r: Recipe, state: dict, data: Data, name: str) -> nn.Module:
     "The recipe's network with these weights; `ValueError` names what does not fit."
     model = build_model(r, len(data.classes), data.channels)
-    try: return load_into(model, state, name)
-    except ValueError as e: raise ValueError(f"{e} (model {r.model}, W{r.w_bits} A{r.a_bits}). Give the recipe "
-        "it was trained by: --params, --recipe") from None
+    try:
+        return load_into(model, state, name)
+    except ValueError as e:
+        raise ValueError(
+            f"{e} (model {r.model}, W{r.w_bits} A{r.a_bits}). Give the recipe "
+            "it was trained by: --params, --recipe"
+        ) from None
 
 # %% ../nbs/12i_evaluate.ipynb #fc1d1357
 def open_subject(
-    what: str | Path,  # a run's folder, a .pt or .pth file, a packed .safetensors file, a zoo's name
+    what: (
+        str | Path
+    ),  # a run's folder, a .pt or .pth file, a packed .safetensors file, a zoo's name
     recipe: Optional[Recipe] = None,  # of a checkpoint or packed file that carries none
     which: str = "best",  # weights of a run: best or last
     data_dir: Optional[str] = None,  # where the data are; None: as the run has it
@@ -77,80 +100,138 @@ def open_subject(
     own = path.parent if path.name in ("best.pt", "last.pt") and path.is_file() else path
     if (own / "params.yaml").is_file() and recipe is None:
         out = _of_run(Run(own), path.stem if own != path else which)
-    elif path.is_file() and path.suffix == ".safetensors": out = _of_packed(path, recipe)
-    elif path.is_file(): out = _of_file(path, recipe, say)
-    elif path.is_dir(): raise ValueError(f"{path}: no params.yaml in it, so not the folder of a run")
-    else: out = _of_zoo(str(what))
+    elif path.is_file() and path.suffix == ".safetensors":
+        out = _of_packed(path, recipe)
+    elif path.is_file():
+        out = _of_file(path, recipe, say)
+    elif path.is_dir():
+        raise ValueError(f"{path}: no params.yaml in it, so not the folder of a run")
+    else:
+        out = _of_zoo(str(what))
     return replace(out, recipe=replace(out.recipe, data_dir=str(data_dir))) if data_dir else out
+
 
 def _of_run(x: Run, which: str) -> Subject:
     file = x.path / f"{which}.pt"
-    if not file.is_file(): raise ValueError(f"{file} is not there; weights in this run: "
-        f"{', '.join(sorted(p.name for p in x.path.glob('*.pt'))) or 'none'}")
+    if not file.is_file():
+        raise ValueError(
+            f"{file} is not there; weights in this run: "
+            f"{', '.join(sorted(p.name for p in x.path.glob('*.pt'))) or 'none'}"
+        )
     told = load_weights(file)
     sha = x.summary.get("data_sha256") or told.get("data")
-    return Subject(x.path.name, x.recipe, file.name, x.path, weights_in(told, file), data_sha256=sha,
-                   summary=x.summary)
+    return Subject(
+        x.path.name,
+        x.recipe,
+        file.name,
+        x.path,
+        weights_in(told, file),
+        data_sha256=sha,
+        summary=x.summary,
+    )
 
-def _results(name: str) -> Path: return find_root() / "runs" / f"evaluate-{name}"
+
+def _results(name: str) -> Path:
+    return find_root() / "runs" / f"evaluate-{name}"
 
 # %% ../nbs/12i_evaluate.ipynb #a1e26839
 def _of_file(path: Path, recipe: Optional[Recipe], say: Callable[[str], None]) -> Subject:
     "A checkpoint alone: ours with its recipe in it, or a state of PyTorch with one given."
-    if path.with_name(path.name + ".sha256").is_file(): told = load_weights(path)
+    if path.with_name(path.name + ".sha256").is_file():
+        told = load_weights(path)
     else:
         say(f"{path.name}: no SHA-256 beside it, so whether it is damaged cannot be checked")
         told = read_tensors(path.read_bytes(), path)
     state, inside = weights_in(told, path), told.get("recipe")
-    if recipe is None and not isinstance(inside, dict): raise ValueError(
-        f"{path} says nothing of its network: give --recipe NAME or --params FILE (or the run's folder)")
-    return Subject(path.stem, recipe or _recipe_of(inside, path), path.name, _results(path.stem), state,
-                   data_sha256=told.get("data") if recipe is None else None)
+    if recipe is None and not isinstance(inside, dict):
+        raise ValueError(
+            f"{path} says nothing of its network: give --recipe NAME or --params FILE (or the run's"
+            " folder)"
+        )
+    return Subject(
+        path.stem,
+        recipe or _recipe_of(inside, path),
+        path.name,
+        _results(path.stem),
+        state,
+        data_sha256=told.get("data") if recipe is None else None,
+    )
+
 
 def _recipe_of(inside: dict, path: Path) -> Recipe:
     "A recipe that a file carries; fields of another version are refused by name."
     unknown = [k for k in inside if k not in Recipe.__dataclass_fields__]
-    if unknown: raise ValueError(f"{path}: its recipe has {short(unknown[0])}, which this version does not know")
-    try: return Recipe(**inside)
-    except (TypeError, ValueError) as e: raise type(e)(f"{path}: its recipe: {e}") from None
+    if unknown:
+        raise ValueError(
+            f"{path}: its recipe has {short(unknown[0])}, which this version does not know"
+        )
+    try:
+        return Recipe(**inside)
+    except (TypeError, ValueError) as e:
+        raise type(e)(f"{path}: its recipe: {e}") from None
+
 
 def _of_packed(path: Path, recipe: Optional[Recipe]) -> Subject:
     "A packed file, in whole numbers; its recipe says what images it takes."
     net, about = load_network(path)
     inside = about.get("recipe")
-    if recipe is None and not isinstance(inside, dict): raise ValueError(
-        f"{path} says nothing of its data: give --recipe NAME or --params FILE")
-    return Subject(path.stem, recipe or _recipe_of(inside, path), path.name, _results(path.stem),
-                   network=_Whole(net), data_sha256=about.get("data_sha256") if recipe is None else None)
+    if recipe is None and not isinstance(inside, dict):
+        raise ValueError(f"{path} says nothing of its data: give --recipe NAME or --params FILE")
+    return Subject(
+        path.stem,
+        recipe or _recipe_of(inside, path),
+        path.name,
+        _results(path.stem),
+        network=_Whole(net),
+        data_sha256=about.get("data_sha256") if recipe is None else None,
+    )
+
 
 def _of_zoo(name: str) -> Subject:
     "A network of the zoo; a file that is not there ends here too, with both kinds of names."
-    try: known = read_index()[1]
-    except FileNotFoundError: known = {}
-    if name not in known: raise ValueError(f"{name} is no file, no folder of a run and no network of the zoo"
-        f" ({', '.join(known) or 'which is not here'})")
+    try:
+        known = read_index()[1]
+    except FileNotFoundError:
+        known = {}
+    if name not in known:
+        raise ValueError(
+            f"{name} is no file, no folder of a run and no network of the zoo"
+            f" ({', '.join(known) or 'which is not here'})"
+        )
     told = load_pretrained(name)
     about = told.about
-    return Subject(name, _recipe_of(about["recipe"], Path(name)), name, _results(name),
-                   network=_Whole(told.network), data_sha256=about["data_sha256"],
-                   scale=(torch.tensor(about["mean"]), torch.tensor(about["std"])))
+    return Subject(
+        name,
+        _recipe_of(about["recipe"], Path(name)),
+        name,
+        _results(name),
+        network=_Whole(told.network),
+        data_sha256=about["data_sha256"],
+        scale=(torch.tensor(about["mean"]), torch.tensor(about["std"])),
+    )
 
 # %% ../nbs/12i_evaluate.ipynb #46731f91
 @dataclass
 class Look:
     "What a network does on every image of a part."
+
     found: dict  # counts and shares, for evaluation.json
     logits: Tensor  # float32 [N, classes]
     labels: Tensor  # int64 [N]
     classes: list[str]
 
+
 def load_for(s: Subject, other_data: bool = False) -> Data:
     "The subject's data; `ValueError` where they are not those it was trained on."
     data = load_recipe_data(s.recipe, find_root())
-    if s.data_sha256 not in (None, data.sha256) and not other_data: raise ValueError(
-        f"the data are not those of {s.name}: SHA-256 {data.sha256[:12]}… here, {s.data_sha256[:12]}… there; give "
-        "its data_dir, or say that other data are meant (--other_data)")
+    if s.data_sha256 not in (None, data.sha256) and not other_data:
+        raise ValueError(
+            f"the data are not those of {s.name}: SHA-256 {data.sha256[:12]}… here,"
+            f" {s.data_sha256[:12]}… there; give its data_dir, or say that other data are meant"
+            " (--other_data)"
+        )
     return data if s.scale is None else replace(data, mean=s.scale[0], std=s.scale[1])
+
 
 def look(
     s: Subject,
@@ -160,26 +241,51 @@ def look(
 ) -> Look:
     "Predict every image, none dropped; top-1 and top-5 with Wilson's 95 % intervals."
     split = getattr(data, part)
-    if len(split) == 0: raise ValueError(f"part {part}: nothing was held out (valid_fraction {s.recipe.valid_fraction})")
-    logits, labels = predict(s.model(data) if model is None else model, batches(split, s.recipe, data))
-    if len(labels) != len(split): raise ValueError(f"{len(labels)} of {len(split)} images were evaluated")
+    if len(split) == 0:
+        raise ValueError(
+            f"part {part}: nothing was held out (valid_fraction {s.recipe.valid_fraction})"
+        )
+    logits, labels = predict(
+        s.model(data) if model is None else model, batches(split, s.recipe, data)
+    )
+    if len(labels) != len(split):
+        raise ValueError(f"{len(labels)} of {len(split)} images were evaluated")
     top = {f"top{k}": topk(logits, labels, k) for k in (1, 5) if k == 1 or len(data.classes) > 5}
-    found = dict(run=s.name, weights=s.weights, part=part, n=len(labels), **top,
-                 **{f"{k}_interval": wilson(v, len(labels)) for k, v in top.items()},
-                 device="cpu", torch=str(torch.__version__), data_sha256=data.sha256)
+    found = dict(
+        run=s.name,
+        weights=s.weights,
+        part=part,
+        n=len(labels),
+        **top,
+        **{f"{k}_interval": wilson(v, len(labels)) for k, v in top.items()},
+        device="cpu",
+        torch=str(torch.__version__),
+        data_sha256=data.sha256,
+    )
     return Look(found, logits, labels, data.classes)
 
 # %% ../nbs/12i_evaluate.ipynb #da309a64
 def check_against_run(s: Subject, x: Look) -> str:
     "In words: whether this is what the run found; `ValueError` where the same machine finds another share."
     told = s.summary
-    if told.get("status") != "finished" or (x.found["weights"], x.found["part"]) != ("best.pt", "test"): return ""
-    if told["data_sha256"] != x.found["data_sha256"]: return "on other data than the run's"
-    if told["test_top1"] == x.found["top1"]: return "the same as in the run's summary"
+    if told.get("status") != "finished" or (x.found["weights"], x.found["part"]) != (
+        "best.pt",
+        "test",
+    ):
+        return ""
+    if told["data_sha256"] != x.found["data_sha256"]:
+        return "on other data than the run's"
+    if told["test_top1"] == x.found["top1"]:
+        return "the same as in the run's summary"
     same = all(told.get(k) == v for k, v in dict(device="cpu", torch=x.found["torch"]).items())
-    says = f"the run says {told['test_top1']:.4f} on {told['device']}, torch {told['torch']}; here it is {x.found['top1']:.4f}"
-    if same: raise ValueError(f"{says}: best.pt is not what was tested")
+    says = (
+        f"the run says {told['test_top1']:.4f} on {told['device']}, torch {told['torch']}; here it"
+        f" is {x.found['top1']:.4f}"
+    )
+    if same:
+        raise ValueError(f"{says}: best.pt is not what was tested")
     return says
+
 
 def write_look(x: Look, folder: Path, suffix: str = "") -> list[Path]:
     "preds.csv, evaluation.json and, where matplotlib is there, confusion.png; each whole or not at all."
@@ -187,21 +293,31 @@ def write_look(x: Look, folder: Path, suffix: str = "") -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     told = x.found | dict(per_class=json.loads(classes.to_json(orient="records")))
     rows = predictions(x.logits, x.labels, x.classes).to_csv(index=False)
-    files = {f"preds{suffix}.csv": rows, f"evaluation{suffix}.json": json.dumps(told, indent=1) + "\n"}
+    files = {
+        f"preds{suffix}.csv": rows,
+        f"evaluation{suffix}.json": json.dumps(told, indent=1) + "\n",
+    }
     with contextlib.suppress(ImportError):
         import matplotlib.pyplot as plt
+
         fig = plot_confusion(confusion(x.logits, x.labels), x.classes)
         fig.savefig(out := io.BytesIO(), format="png", dpi=120)
         plt.close(fig)
         files[f"confusion{suffix}.png"] = out.getvalue()
-    for n, content in files.items(): write_atomic(folder / n, content)
+    for n, content in files.items():
+        write_atomic(folder / n, content)
     return [folder / n for n in files]
 
 # %% ../nbs/12i_evaluate.ipynb #0dee4f36
 def _check_whole(s: Subject, bits: bool, export: bool) -> None:
     "`ValueError` for what a network in whole numbers cannot be asked."
-    if s.state is None and bits: raise ValueError(f"{s.name}: a network in whole numbers has its bits; give the run or its checkpoint")
-    if s.state is None and export: raise ValueError(f"{s.name} is packed already; export takes a run or its checkpoint")
+    if s.state is None and bits:
+        raise ValueError(
+            f"{s.name}: a network in whole numbers has its bits; give the run or its checkpoint"
+        )
+    if s.state is None and export:
+        raise ValueError(f"{s.name} is packed already; export takes a run or its checkpoint")
+
 
 def at_bits(
     s: Subject,
@@ -211,54 +327,100 @@ def at_bits(
 ) -> "pandas.DataFrame":  # a_bits, alpha (learned, from data), top1, low, high, n, trained
     "Accuracy with the activations at other bits than trained; weights stay as they are."
     import pandas as pd
+
     _check_whole(s, True, False)
     rows, x = [], next(iter(batches(data.train, s.recipe, data)))[0]
     for k in a_bits:
         for alpha in ("learned", "from data"):
             model = _at(s, data, k, alpha, x)
-            if model is None: continue
+            if model is None:
+                continue
             v = look(s, data, part, model).found
-            rows.append(dict(a_bits=k, alpha=alpha, top1=v["top1"], low=v["top1_interval"][0],
-                             high=v["top1_interval"][1], n=v["n"], trained=k == s.recipe.a_bits and alpha == "learned"))
+            rows.append(
+                dict(
+                    a_bits=k,
+                    alpha=alpha,
+                    top1=v["top1"],
+                    low=v["top1_interval"][0],
+                    high=v["top1_interval"][1],
+                    n=v["n"],
+                    trained=k == s.recipe.a_bits and alpha == "learned",
+                )
+            )
     return pd.DataFrame(rows)
+
 
 def _at(s: Subject, data: Data, k: int, alpha: str, x: Tensor) -> Optional[nn.Module]:
     "The network with activations of `k` bits; None where it has no learned α to keep."
     floats = s.recipe.activation == "relu"
-    if floats and alpha == "learned" and k != 32: return None
-    if s.recipe.activation == "dorefa" and alpha == "from data": return None  # its clip is 1
+    if floats and alpha == "learned" and k != 32:
+        return None
+    if s.recipe.activation == "dorefa" and alpha == "from data":
+        return None  # its clip is 1
     kind = s.recipe.activation if not floats or k == 32 else "pact"
-    r = replace(s.recipe, a_bits=k, activation=kind, alpha_grad="paper", init=None, teacher=None,
-                alpha_from="fixed" if s.recipe.alpha_from == "init" else s.recipe.alpha_from)
+    r = replace(
+        s.recipe,
+        a_bits=k,
+        activation=kind,
+        alpha_grad="paper",
+        init=None,
+        teacher=None,
+        alpha_from="fixed" if s.recipe.alpha_from == "init" else s.recipe.alpha_from,
+    )
     model = build_model(r, len(data.classes), data.channels)
     fresh = {n: t for n, t in model.state_dict().items() if n.endswith(".alpha")}
     with warnings.catch_warnings():  # that α is of another grid is what is asked for here
         warnings.filterwarnings("ignore", message=".*learned on another grid")
         model.load_state_dict(s.state if not floats else fresh | s.state)
-    if alpha == "from data" and kind == "pact" and k != 32: calibrate(model, x, "mse")
+    if alpha == "from data" and kind == "pact" and k != 32:
+        calibrate(model, x, "mse")
     return model.eval()
 
 # %% ../nbs/12i_evaluate.ipynb #a182e874
 def _parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser("python -m pact_nb.evaluate", allow_abbrev=False,
-        description="A network on every image of a part: shares, classes, predictions, export.")
-    p.add_argument("what", help="a run's folder, a checkpoint, a packed file, or a network of the zoo")
-    p.add_argument("--which", choices=("best", "last"), default="best", help="weights of a run [best]")
+    p = argparse.ArgumentParser(
+        "python -m pact_nb.evaluate",
+        allow_abbrev=False,
+        description="A network on every image of a part: shares, classes, predictions, export.",
+    )
+    p.add_argument(
+        "what", help="a run's folder, a checkpoint, a packed file, or a network of the zoo"
+    )
+    p.add_argument(
+        "--which", choices=("best", "last"), default="best", help="weights of a run [best]"
+    )
     p.add_argument("--part", choices=("test", "valid", "train"), default="test", help="[test]")
     p.add_argument("--data_dir", metavar="X", help="folder of the data")
-    p.add_argument("--recipe", metavar="X", help="of a checkpoint that carries none: a recipe's name")
+    p.add_argument(
+        "--recipe", metavar="X", help="of a checkpoint that carries none: a recipe's name"
+    )
     p.add_argument("--params", metavar="FILE", help="the same, from a file of parameters")
-    p.add_argument("--a_bits", metavar="2,3,4", help="also with activations re-quantized to these bits, without training")
-    p.add_argument("--export", action="store_true", help="also write the packed file and the ONNX graphs")
-    p.add_argument("--out", metavar="FOLDER", help="of the results [the run's, or runs/evaluate-NAME]")
-    p.add_argument("--other_data", action="store_true", help="the data are meant to be others than the run's")
+    p.add_argument(
+        "--a_bits",
+        metavar="2,3,4",
+        help="also with activations re-quantized to these bits, without training",
+    )
+    p.add_argument(
+        "--export", action="store_true", help="also write the packed file and the ONNX graphs"
+    )
+    p.add_argument(
+        "--out", metavar="FOLDER", help="of the results [the run's, or runs/evaluate-NAME]"
+    )
+    p.add_argument(
+        "--other_data", action="store_true", help="the data are meant to be others than the run's"
+    )
     return p
 
+
 def _given_recipe(a: argparse.Namespace) -> Optional[Recipe]:
-    if a.recipe and a.params: raise ValueError("recipe and params: give one")
-    if not a.recipe and not a.params: return None
+    if a.recipe and a.params:
+        raise ValueError("recipe and params: give one")
+    if not a.recipe and not a.params:
+        return None
     params = dict(recipe=a.recipe) if a.recipe else load_params(a.params).params
-    params = {k: v for k, v in params.items() if k not in NOT_KEPT and k != "device" and v is not None}
+    params = {
+        k: v for k, v in params.items() if k not in NOT_KEPT and k != "device" and v is not None
+    }
     return from_params(params)
 
 # %% ../nbs/12i_evaluate.ipynb #adc7a41f
@@ -269,12 +431,18 @@ def main(argv: Optional[list[str]] = None) -> int:
         bits = parse_bits(a.a_bits) if a.a_bits else []
         s = open_subject(a.what, _given_recipe(a), a.which, a.data_dir)
         s = replace(s, folder=Path(a.out).expanduser()) if a.out else s
-        if s.folder.exists() and not s.folder.is_dir(): raise ValueError(f"out: {s.folder} is a file; name a folder")
+        if s.folder.exists() and not s.folder.is_dir():
+            raise ValueError(f"out: {s.folder} is a file; name a folder")
         _check_whole(s, bool(bits), a.export)
         _tell(s, load_for(s, a.other_data), a.part, bits, a.export)
-    except SaveError as e: print(f"stopped: {e}", file=sys.stderr); return 1
-    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as e: print(f"error: {e}", file=sys.stderr); return 2
+    except SaveError as e:
+        print(f"stopped: {e}", file=sys.stderr)
+        return 1
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 2
     return 0
+
 
 def _tell(s: Subject, data: Data, part: str, bits: list[int], export: bool) -> None:
     "Write what there is to say, then print it: output that nobody reads costs no file."
@@ -286,28 +454,51 @@ def _tell(s: Subject, data: Data, part: str, bits: list[int], export: bool) -> N
     table = _write_bits(s, data, bits, part, suffix) if bits else None
     graphs = export_subject(s, data, part, x.found["top1"]) if export else None
     for k in ("top1", "top5"):
-        if k in x.found: say(f"{k}: {x.found[k]:.2%}, 95 % interval {x.found[f'{k}_interval'][0]:.1%} to "
-                             f"{x.found[f'{k}_interval'][1]:.1%}, n = {x.found['n']}")
-    if same: say(same)
+        if k in x.found:
+            say(
+                f"{k}: {x.found[k]:.2%}, 95 % interval {x.found[f'{k}_interval'][0]:.1%} to "
+                f"{x.found[f'{k}_interval'][1]:.1%}, n = {x.found['n']}"
+            )
+    if same:
+        say(same)
     say(per_class(x.logits, x.labels, x.classes).head(30).round(3).to_string(index=False))
-    if table is not None: say(f"activations re-quantized after training, no step of training at these bits:\n{table.round(4).to_string(index=False)}")
-    if graphs is not None: say(graphs.to_string())
-    for path in files: say(os.path.relpath(path))
+    if table is not None:
+        say(
+            "activations re-quantized after training, no step of training at these"
+            f" bits:\n{table.round(4).to_string(index=False)}"
+        )
+    if graphs is not None:
+        say(graphs.to_string())
+    for path in files:
+        say(os.path.relpath(path))
 
 # %% ../nbs/12i_evaluate.ipynb #a1da39fe
-def _write_bits(s: Subject, data: Data, bits: list[int], part: str, suffix: str) -> "pandas.DataFrame":
+def _write_bits(
+    s: Subject, data: Data, bits: list[int], part: str, suffix: str
+) -> "pandas.DataFrame":
     table = at_bits(s, data, bits, part)
     write_atomic(s.folder / f"bits{suffix}.csv", table.to_csv(index=False))
     return table
 
+
 def export_subject(s: Subject, data: Data, part: str, top1: float) -> "pandas.DataFrame":
     "Packed file and ONNX graphs of a network, each compared on every image of the part."
     from pact_nb.onnx_export import export_all
+
     some = next(iter(batches(data.train, s.recipe, data)))[0]
-    about = dict(run=s.name, weights=Path(s.weights).stem, model=s.recipe.model, dataset=s.recipe.dataset, top1=top1,
-                 recipe=asked(s.recipe), data_sha256=data.sha256)
+    about = dict(
+        run=s.name,
+        weights=Path(s.weights).stem,
+        model=s.recipe.model,
+        dataset=s.recipe.dataset,
+        top1=top1,
+        recipe=asked(s.recipe),
+        data_sha256=data.sha256,
+    )
     model = s.model(data).to(memory_format=torch.contiguous_format)
-    return export_all(model, [x for x, _ in batches(getattr(data, part), s.recipe, data)], s.folder, some, about)
+    return export_all(
+        model, [x for x, _ in batches(getattr(data, part), s.recipe, data)], s.folder, some, about
+    )
 
 # %% ../nbs/12i_evaluate.ipynb #7ada6935
 if __name__ == "__main__" and "__file__" in globals(): sys.exit(main())  # not in the notebook
