@@ -404,11 +404,20 @@ def _folder_split(root: Path, classes: list[str], image_size: Optional[int]) -> 
     for f, _ in files: file_fact(f)
     missing = set(range(len(classes))) - {i for _, i in files}
     if missing: raise ValueError(f"{root / classes[min(missing)]}: no image in it (png, jpg, webp); copy some, or delete the folder in every part")
+    _check_room(len(files), image_size or 0, root)
     xs = [decode_bytes(f.read_bytes(), str(f)) for f, _ in files]
     if image_size: xs = [center_crop(resize(x, [image_size], antialias=True), [image_size, image_size]) for x in xs]
     sizes = {tuple(x.shape[1:]) for x in xs}
     if len(sizes) > 1: raise ValueError(f"{root}: images differ in size ({', '.join(map(str, sorted(sizes)[:3]))} …); give image_size")
     return Split(torch.stack(xs), torch.tensor([i for _, i in files]))
+
+def _check_room(images: int, size: int, root: Path) -> None:
+    "`ValueError` where so many images of `size` pixels are more than the machine's memory."
+    try: room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError): return  # the system does not say
+    if 3 * images * size**2 > room: raise ValueError(
+        f"{root}: {images:,} images of {size}×{size} pixels take {3 * images * size**2 / 1e9:,.0f} GB, and this "
+        f"machine has {room / 1e9:,.0f}; give a smaller image_size, or dataset imagenet, which reads as it goes")
 
 # %% ../nbs/07_data.ipynb #abab097e
 KEEP_FROM = 2**23  # bytes, of files or of images; fewer are decoded in a fraction of a second, and not kept

@@ -44,7 +44,7 @@ class Recipe:
         choices=DATASETS,
     )
     data_dir: Optional[str] = _f(None, "folder of the files; not for digits")
-    image_size: Optional[int] = _f(None, "pixels of height and width, for datasets folder and imagenet (224 where not given)", lo=4)
+    image_size: Optional[int] = _f(None, "pixels of height and width, for datasets folder and imagenet (224 where not given)", lo=4, hi=4096)
     extra: bool = _f(True, "svhn: train on the 531,131 extra images too")
     train_images: Optional[int] = _f(None, "use only so many training images, for a trial", lo=2)
     valid_fraction: float = _f(0.1, "share of the training set held out for choosing; 0: last epoch, nothing chosen", lo=0, hi=0.9)
