@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['FLOAT', 'check_bits', 'parse_bits_by', 'n_steps', 'unsigned_grid', 'signed_grid', 'encode', 'decode',
            'straight_through', 'round_ste', 'levels_used', 'modes_kept', 'evaluating', 'buffers_kept', 'hooked',
-           'watched', 'GridState', 'seed_of', 'short_hash', 'in_words']
+           'watched', 'GridState', 'seed_of', 'short_hash', 'in_words', 'machine_memory']
 
 # %% ../nbs/00_core.ipynb #2bd94518
+import math
 import hashlib
 import os
 import warnings
@@ -184,3 +185,8 @@ def short_hash(*what) -> str:
 def in_words(e: Exception, most: int = 160) -> str:
     "Type and first line of an error, of at most `most` characters."
     return f"{type(e).__name__}: {next(iter(str(e).strip().splitlines()), '')}"[:most]
+
+def machine_memory() -> float:
+    "Bytes of memory in all; infinite where the system does not say."
+    try: return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError): return math.inf

@@ -23,7 +23,7 @@ from typing import Iterator, Optional
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from .core import seed_of, short_hash
+from .core import machine_memory, seed_of, short_hash
 
 # %% ../nbs/07_data.ipynb #07da08db
 @dataclass(frozen=True)
@@ -413,8 +413,7 @@ def _folder_split(root: Path, classes: list[str], image_size: Optional[int]) -> 
 
 def _check_room(images: int, size: int, root: Path) -> None:
     "`ValueError` where so many images of `size` pixels are more than the machine's memory."
-    try: room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError): return  # the system does not say
+    room = machine_memory()
     if 3 * images * size**2 > room: raise ValueError(
         f"{root}: {images:,} images of {size}×{size} pixels take {3 * images * size**2 / 1e9:,.0f} GB, and this "
         f"machine has {room / 1e9:,.0f}; give a smaller image_size, or dataset imagenet, which reads as it goes")

@@ -223,13 +223,8 @@ def translate_001(words: list[str]) -> Translation:
     "A command line of document 001: the paper's networks by `--dataset` and `--model`."
     f, out = _parsed(words, FLAGS_001), Translation()
     data, model = f["dataset"] or "cifar10", f["model"]
-    names = {
-        n
-        for n, r in RECIPES.items()
-        if n.startswith(data) and r.model == model and n.count("_") < 4
-    }
     name = {"cifar10": "cifar10_resnet20", "svhn": "svhn_convnet"}.get(data, f"{data}_{model}")
-    if name not in RECIPES or (model and RECIPES[name].model != model and not names):
+    if name not in RECIPES or model not in (None, RECIPES[name].model):
         raise ValueError(
             f"no recipe for --dataset {data} --model {model}; there are {', '.join(RECIPES)}"
         )

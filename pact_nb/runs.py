@@ -9,8 +9,8 @@ __all__ = ['VOLATILE', 'OTHER_RUNS', 'STATUSES', 'RUN_FILES', 'EVALUATION_FILES'
            'device_name', 'provenance', 'choose_device', 'build_model', 'batches', 'load_recipe_data', 'weights_in',
            'load_into', 'Run', 'sealed', 'Weights', 'is_weights', 'find_source', 'check_recipe', 'start_from',
            'code_version', 'environment', 'compare', 'asked', 'edited', 'Job', 'Log', 'metrics_csv', 'draw_pictures',
-           'in_words', 'run', 'draw_curve', 'plot_curves', 'layer_colors', 'plot_alphas', 'collect', 'main',
-           'save_activations']
+           'in_words', 'run', 'make_folder', 'draw_curve', 'plot_curves', 'layer_colors', 'plot_alphas', 'collect',
+           'main', 'save_activations']
 
 # %% ../nbs/11_runs.ipynb #260d42a0
 import argparse
@@ -36,7 +36,7 @@ import torch
 from torch import nn
 import pact_nb
 from .binary import Absolute
-from .core import short_hash
+from .core import machine_memory, short_hash
 from .checkpoints import Interrupted, SaveError, Watch, load_last, load_weights, lock_folder, previous, read_tensors, save_weights, unbroken, write_atomic
 from .data import Batches, Data, load_data
 from .evaluation import predict, record, topk, wilson
@@ -417,8 +417,7 @@ def _check_size(r: Recipe, channels: int, pixels: int, device: torch.device) -> 
 def _memory(device: torch.device) -> float:
     "Bytes of memory in all; infinite where the system does not say."
     if device.type == "cuda": return torch.cuda.get_device_properties(device).total_memory
-    try: return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError): return math.inf
+    return machine_memory()
 
 def _check_data(r: Recipe, data: Data, device: torch.device) -> None:
     "`ValueError` for what only the data can tell: too few images, or of a size the network does not take."
@@ -426,7 +425,8 @@ def _check_data(r: Recipe, data: Data, device: torch.device) -> None:
     steps = max(1, len(data.train) // r.batch_size)
     if r.norm_batches > steps: raise ValueError(
         f"norm_batches {r.norm_batches} is more than the {steps} whole batches of an epoch; at most {steps}")
-    if r.dataset != "imagenet": _check_size(r, data.channels, data.train.x.shape[-1], device)
+    size = None if r.dataset == "imagenet" else (data.channels, data.train.x.shape[-1])
+    if size not in (None, SIZES.get(r.dataset)): _check_size(r, *size, device)  # others were checked before
 
 # %% ../nbs/11_runs.ipynb #97c411f3
 _TORCHVISION = re.compile(r"[A-Za-z0-9_]+_Weights\.\w+")
@@ -958,7 +958,7 @@ def _claim(r: Recipe, root: Path, say: Callable[[str], None] = print) -> tuple[P
     "The folder, made and locked; another one where another process was faster."
     for _ in range(CLAIMS):
         path = find_folder(r, root)
-        _make(path)
+        make_folder(path, "run_dir")
         try: lock = lock_folder(path, say)
         except FileNotFoundError: continue  # its holder has just removed it
         except PermissionError as e: raise ValueError(f"run_dir {path}: nothing can be written there ({e.strerror})") from None
@@ -978,11 +978,11 @@ def _leave_nothing(path: Path) -> None:
         (path / ".lock").unlink(missing_ok=True)
         path.rmdir()  # stays where the user's own files are in it
 
-def _make(path: Path) -> None:
-    "Make the folder of a run; `ValueError` where that cannot be."
+def make_folder(path: Path, what: str) -> None:
+    "Make the folder of a run, or of a sweep; `ValueError` names the parameter where that cannot be."
     try: path.mkdir(parents=True, exist_ok=True)
-    except OSError as e: raise ValueError(f"run_dir {path} cannot be made ({e.strerror}); name a "
-        "folder, new or empty, where you may write") from None
+    except OSError as e: raise ValueError(f"{what} {path} cannot be made ({e.strerror}); name a "
+        "folder, new or its own, where you may write") from None
 
 # %% ../nbs/11_runs.ipynb #284238fb
 def _train(job: Job, data: Data, watch: Watch) -> "Run":

@@ -29,7 +29,7 @@ from .checkpoints import Interrupted, SaveError, stop_signals, write_atomic
 from .parallel import usable_cores
 from .recipes import (RECIPES, Snapshot, did_you_mean, field_types, from_params, given_parameters,
                              idle_fields, short)
-from .runs import VOLATILE, Run, collect, differences, experiment, find_root, run, run_name
+from .runs import VOLATILE, Run, collect, differences, experiment, find_root, make_folder, run, run_name
 
 # %% ../nbs/11b_sweeps.ipynb #85b2fbd1
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "True or False"}
@@ -279,12 +279,6 @@ def _folders(jobs: list[dict], folder: str | Path) -> dict[str, Path]:
     return {n: Path(folder).resolve() / n for n in names}
 
 # %% ../nbs/11b_sweeps.ipynb #0264b19a
-def _make_folder(path: Path) -> None:
-    "Make the folder of a sweep; `ValueError` where that cannot be."
-    try: path.mkdir(parents=True, exist_ok=True)
-    except OSError as e: raise ValueError(f"folder {path} cannot be made ({e.strerror}); "
-        "name a folder, new or of this sweep, where you may write") from None
-
 def _outcome(f: Future, job: dict, path: Path, before: str) -> tuple[str, str]:
     "(status, error) of a job that has ended; a folder that is finished counts, whatever was said."
     failure = f.exception()
@@ -334,7 +328,7 @@ def sweep(
     SIGHUP: what ran is saved, what was queued has not begun, and the same sweep continues."""
     import pandas as pd
     paths = _folders(jobs, folder)
-    _make_folder(Path(folder))
+    make_folder(Path(folder), "folder")
     states = {n: _state(j, paths[n]) for n, j in zip(paths, jobs)}
     rows = {n: _row(n, *s, paths[n]) for n, s in states.items() if s[0] in ("skipped", "failed")}
     by_name, todo = dict(zip(paths, jobs)), {}
