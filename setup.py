@@ -20,6 +20,7 @@ setup(
     keywords=cfg["keywords"],
     license="Apache-2.0",
     packages=find_packages(include=["pact_nb", "pact_nb.*"]),
+    package_data={"pact_nb": ["csrc/*"]},  # C++, compiled where it is used
     python_requires=">=" + cfg["min_python"],
     install_requires=cfg["requirements"].split(),
     extras_require={e: cfg[f"{e}_requirements"].split() for e in ("dev", "hf", "dask")},

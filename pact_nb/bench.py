@@ -34,10 +34,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from . import runs as run_module
 from .checkpoints import write_atomic
-from .codes import CODE_BITS, CODE_SOURCE, code_forward, load_codes
-from .core import evaluating, hooked
+from .codes import CODE_BITS, code_forward, load_codes
 from .data import Batches, Split, load_data
-from .fused import FUSED_SOURCE, build_library, fuse, load_fused, load_library, processor_flags
+from pact_nb.fused import (
+    build_library, fuse, load_fused, load_library, processor_flags, source_of
+)
 from .layers import calibrate, quantize
 from .models import count_macs, create_model
 from .recipes import RECIPES
@@ -54,23 +55,37 @@ class Variant:
     "One way to run the step of one network."
     what: str = "ours"  # "float" (ReLU), "ours", or another library: "brevitas", "torchao"
     bits: int = 32
-    engine: str = "eager"  # "eager", "fused", "fused norms" (without the weights), "codes" (fused, convolutions in whole numbers), "compiled", "fused compiled" or "codes compiled"
+    # "eager", "fused", "fused norms" (without the weights), "codes" (fused, convolutions in whole
+    # numbers), "compiled", "fused compiled" or "codes compiled"
+    engine: str = "eager"
     layout: str = "nchw"  # memory format: "nchw" or "nhwc"; fused and codes bring nhwc
     amp: str = "off"  # "off" or "bfloat16"
 
     @property
     def name(self) -> str:
-        what = "float" if self.what == "float" else f"W{self.bits}A{self.bits}" + ("" if self.what == "ours" else f" {self.what}")
-        return ", ".join([what, self.engine, *([self.layout] if self.layout != "nchw" else []), *([self.amp] if self.amp != "off" else [])])
+        what = (
+            "float"
+            if self.what == "float"
+            else f"W{self.bits}A{self.bits}" + ("" if self.what == "ours" else f" {self.what}")
+        )
+        return ", ".join([
+            what, self.engine, *([self.layout] if self.layout != "nchw" else []),
+            *([self.amp] if self.amp != "off" else [])
+        ])
 
 def make_batch(batch_size: int, image_size: int, device: str = "cpu") -> tuple[Tensor, Tensor]:
     "Made-up images and labels, the same each time."
     gen = torch.Generator().manual_seed(0)
-    return torch.randn(batch_size, 3, image_size, image_size, generator=gen).to(device), torch.randint(0, 10, (batch_size,), generator=gen).to(device)
+    return torch.randn(batch_size, 3, image_size, image_size, generator=gen).to(
+        device
+    ), torch.randint(0, 10, (batch_size,), generator=gen).to(device)
 
 # %% ../nbs/bench.ipynb #036f1e19
-def make_step(net: Callable, model: nn.Module, x: Tensor, y: Tensor, amp: str = "off") -> Callable[[], None]:
-    "A function that does one training step of `model`, run through `net` (itself, or its compiled form)."
+def make_step(
+    net: Callable, model: nn.Module, x: Tensor, y: Tensor, amp: str = "off"
+) -> Callable[[], None]:
+    """A function that does one training step of `model`, run through `net` (itself, or its
+    compiled form)."""
     opt = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4, fused=True)
     def step():
         with _cast(amp, x): logits = net(x)
@@ -78,30 +93,46 @@ def make_step(net: Callable, model: nn.Module, x: Tensor, y: Tensor, amp: str = 
         opt.step(); opt.zero_grad(set_to_none=True)
     return step
 
-def _cast(amp: str, x: Tensor): return torch.autocast(x.device.type, getattr(torch, amp)) if amp != "off" else contextlib.nullcontext()
+def _cast(amp: str, x: Tensor):
+    return (
+        torch.autocast(x.device.type, getattr(torch, amp))
+        if amp != "off"
+        else contextlib.nullcontext()
+    )
 
 # %% ../nbs/bench.ipynb #2eb299db
 def saved_bytes(net: Callable, model: nn.Module, x: Tensor, y: Tensor, amp: str = "off") -> int:
     "Bytes kept for backward: each storage once, parameters and their buffers not counted."
-    own, kept = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}, {}
+    own, kept = {
+        t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())
+    }, {}
     def pack(t):
         s = t.untyped_storage()
         if s.data_ptr() not in own: kept[s.data_ptr()] = s.nbytes()
         return t
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t), _cast(amp, x): loss = F.cross_entropy(net(x).float(), y)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t), _cast(amp, x):
+        loss = F.cross_entropy(net(x).float(), y)
     loss.backward(); model.zero_grad(set_to_none=True)
     return sum(kept.values())
 
 # %% ../nbs/bench.ipynb #acd62dca
 def _replaced(net: nn.Module) -> list[tuple[str, nn.Module]]:
-    "Names and modules that other libraries' quantizers take the place of: every convolution and ReLU but the first layer."
+    """Names and modules that other libraries' quantizers take the place of: every convolution
+    and ReLU but the first layer."""
     return [(n, m) for n, m in net.named_modules() if isinstance(m, (nn.Conv2d, nn.ReLU))][1:]
 
 def _brevitas(net: nn.Module, k: int) -> nn.Module:
     "Brevitas' default quantizers, on all but the first and last layer's weights."
     import brevitas.nn as qnn
     for name, m in _replaced(net):
-        new = qnn.QuantReLU(bit_width=k) if isinstance(m, nn.ReLU) else qnn.QuantConv2d(m.in_channels, m.out_channels, m.kernel_size, m.stride, m.padding, bias=m.bias is not None, weight_bit_width=k)
+        new = (
+            qnn.QuantReLU(bit_width=k)
+            if isinstance(m, nn.ReLU)
+            else qnn.QuantConv2d(
+                m.in_channels, m.out_channels, m.kernel_size, m.stride, m.padding,
+                bias=m.bias is not None, weight_bit_width=k
+            )
+        )
         if isinstance(m, nn.Conv2d): new.load_state_dict(m.state_dict(), strict=False)
         net.set_submodule(name, new)
     return net
@@ -112,8 +143,29 @@ def _torchao(net: nn.Module, k: int) -> nn.Module:
     from torchao.quantization.qat import IntxFakeQuantizeConfig, IntxFakeQuantizer
     code = getattr(torch, f"int{k}")
     for name, m in _replaced(net):
-        if isinstance(m, nn.Conv2d): parametrize.register_parametrization(m, "weight", _Rows(IntxFakeQuantizer(IntxFakeQuantizeConfig(code, "per_channel", is_symmetric=True))))
-        else: net.set_submodule(name, nn.Sequential(m, _Rows(IntxFakeQuantizer(IntxFakeQuantizeConfig(getattr(torch, f"uint{k}"), "per_token", is_symmetric=False)))))
+        if isinstance(m, nn.Conv2d):
+            parametrize.register_parametrization(
+                m, "weight",
+                _Rows(
+                    IntxFakeQuantizer(
+                        IntxFakeQuantizeConfig(code, "per_channel", is_symmetric=True)
+                    )
+                ),
+            )
+        else:
+            net.set_submodule(
+                name,
+                nn.Sequential(
+                    m,
+                    _Rows(
+                        IntxFakeQuantizer(
+                            IntxFakeQuantizeConfig(
+                                getattr(torch, f"uint{k}"), "per_token", is_symmetric=False
+                            )
+                        )
+                    ),
+                ),
+            )
     return net
 
 # %% ../nbs/bench.ipynb #1226512b
@@ -126,7 +178,8 @@ class _Rows(nn.Module):
 OTHERS = {"brevitas": _brevitas, "torchao": _torchao}
 
 def build(name: str, v: Variant, x: Tensor, width: Optional[int] = None) -> nn.Module:
-    "The network of a variant, from the same seed; `ImportError` for a library that is not installed."
+    """The network of a variant, from the same seed; `ImportError` for a library that is not
+    installed."""
     torch.manual_seed(0)
     net = create_model(name, 10, x.shape[1], width).train()
     if v.what == "ours": calibrate(net := quantize(net, v.bits, v.bits), x)
@@ -138,40 +191,56 @@ def _fused(model: nn.Module, engine: str) -> nn.Module:
     if why := load_fused(): raise RuntimeError(f"no fused operators: {why}")
     net, n = fuse(model, weights="norms" not in engine)
     if not n: raise RuntimeError("nothing in this network is fused")
-    if "codes" in engine and (why := load_codes()): raise RuntimeError(f"no convolutions in codes: {why}")
-    if "codes" in engine and not code_forward(net): raise RuntimeError("no convolution of this network reads codes")
+    if "codes" in engine and (why := load_codes()):
+        raise RuntimeError(f"no convolutions in codes: {why}")
+    if "codes" in engine and not code_forward(net):
+        raise RuntimeError("no convolution of this network reads codes")
     return net
 
 # %% ../nbs/bench.ipynb #bea424eb
 @dataclass
 class Ready:
-    "A variant, built: its step, what backward keeps, and seconds it took to compile with nothing cached."
+    """A variant, built: its step, what backward keeps, and seconds it took to compile with
+    nothing cached."""
     step: Callable
     saved: int
     compile_s: Optional[float] = None
     moved: Optional[int] = None  # bytes its kernels read and write, as the compiler counts them
 
-def make_ready(v: Variant, name: str, x: Tensor, y: Tensor, cold: bool = True, width: Optional[int] = None) -> Ready:
-    "Build a variant, compiled without its cache if `cold`; `RuntimeError` where an engine is not to be had."
+def make_ready(
+    v: Variant, name: str, x: Tensor, y: Tensor, cold: bool = True, width: Optional[int] = None
+) -> Ready:
+    """Build a variant, compiled without its cache if `cold`; `RuntimeError` where an engine is
+    not to be had."""
     model = build(name, v, x.cpu(), width).to(x.device)
     net, seconds, moved = model, None, None
     fast = "fused" in v.engine or "codes" in v.engine
     if fast: net = _fused(model, v.engine)
-    if fast or v.layout == "nhwc": model.to(memory_format=torch.channels_last); x = x.contiguous(memory_format=torch.channels_last)
+    if fast or v.layout == "nhwc":
+        model.to(memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=torch.channels_last)
     if "compiled" in v.engine: net, seconds, moved = _compile(net, x, v.amp, cold)
     step = make_step(net, model, x, y, v.amp)
     step()
     return Ready(step, saved_bytes(net, model, x, y, v.amp), seconds, moved)
 
 # %% ../nbs/bench.ipynb #b32913e0
-def _compile(net: nn.Module, x: Tensor, amp: str, cold: bool) -> tuple[Callable, Optional[float], Optional[int]]:
-    "(compiled network, seconds, bytes moved) after a first forward and backward; the numbers only of a cold one, the bytes only where this torch counts them."
+def _compile(
+    net: nn.Module, x: Tensor, amp: str, cold: bool
+) -> tuple[Callable, Optional[float], Optional[int]]:
+    """(compiled network, seconds, bytes moved) after a first forward and backward; the numbers
+    only of a cold one, the bytes only where this torch counts them."""
     from torch._inductor import config, metrics
     torch._dynamo.reset(); metrics.reset()
     compiled, start = torch.compile(net, dynamic=False), time.perf_counter()
-    with config.patch(force_disable_caches=True) if cold else contextlib.nullcontext(), _counting_bytes(), _cast(amp, x): compiled(x).float().logsumexp(1).sum().backward()
+    with (
+        config.patch(force_disable_caches=True) if cold else contextlib.nullcontext()
+    ), _counting_bytes(), _cast(amp, x):
+        compiled(x).float().logsumexp(1).sum().backward()
     net.zero_grad(set_to_none=True)
-    return compiled, *((time.perf_counter() - start, metrics.num_bytes_accessed or None) if cold else (None, None))
+    return compiled, *(
+        (time.perf_counter() - start, metrics.num_bytes_accessed or None) if cold else (None, None)
+    )
 
 @contextlib.contextmanager
 def _counting_bytes() -> Iterator[None]:
@@ -186,7 +255,8 @@ def _sync(x: Tensor) -> None:
     if x.is_cuda: torch.cuda.synchronize()
 
 def time_rounds(steps: dict[str, Callable], x: Tensor, rounds: int) -> dict[str, list[float]]:
-    "Seconds a step: a timed step of every variant a round, the first one another each round, after one round untimed."
+    """Seconds a step: a timed step of every variant a round, the first one another each round,
+    after one round untimed."""
     out, names = {n: [] for n in steps}, list(steps)
     for i in range(-1, rounds):
         for n in names[i % len(names):] + names[: i % len(names)]:
@@ -208,14 +278,23 @@ def measure(
     device: str = "cpu",
     say: Callable[[str], None] = print,
     cold: bool = True,  # compile without the cache, and time it
-) -> list[dict]:  # one row a variant: step time, ratios (median, quartiles) to float compiled and to float by the same engine, bytes kept
-    "Compare training steps in one run; a variant whose library or engine is missing is left out, and told."
+    # one row a variant: step time, ratios (median, quartiles) to float compiled and to float by the
+    # same engine, bytes kept
+) -> list[dict]:
+    """Compare training steps in one run; a variant whose library or engine is missing is left
+    out, and told."""
     if device == "cpu": keep_freed_memory()
     (x, y), ready = make_batch(batch_size, image_size, device), {}
     for v in dict.fromkeys(variants):
-        try: ready[v] = make_ready(v, model, x, y, cold)
-        except (ImportError, RuntimeError) as e: say(f"left out: {v.name} ({str(e).splitlines()[0]})"); continue
-        say(f"ready: {v.name}" + (f", compiled in {ready[v].compile_s:.0f} s" if ready[v].compile_s else ""))
+        try:
+            ready[v] = make_ready(v, model, x, y, cold)
+        except (ImportError, RuntimeError) as e:
+            say(f"left out: {v.name} ({str(e).splitlines()[0]})")
+            continue
+        say(
+            f"ready: {v.name}"
+            + (f", compiled in {ready[v].compile_s:.0f} s" if ready[v].compile_s else "")
+        )
     times = time_rounds({v.name: r.step for v, r in ready.items()}, x, rounds)
     return [_row(v, ready, times, batch_size) for v in ready]
 
@@ -227,41 +306,87 @@ def _base(v: Variant, ready: dict, engine: str) -> Optional[Variant]:
 def _row(v: Variant, ready: dict, times: dict, batch_size: int) -> dict:
     t, row = times[v.name], asdict(v)
     low, mid, high = quartiles(t)
-    row |= dict(variant=v.name, step_ms=1e3 * mid, step_ms_q1=1e3 * low, step_ms_q3=1e3 * high, rounds=len(t), images_per_s=batch_size / mid, saved_mb=ready[v].saved / 1e6, compile_s=ready[v].compile_s, moved_mb=ready[v].moved and ready[v].moved / 1e6)
+    row |= dict(
+        variant=v.name, step_ms=1e3 * mid, step_ms_q1=1e3 * low, step_ms_q3=1e3 * high,
+        rounds=len(t), images_per_s=batch_size / mid, saved_mb=ready[v].saved / 1e6,
+        compile_s=ready[v].compile_s, moved_mb=ready[v].moved and ready[v].moved / 1e6
+    )
     own = "compiled" if "compiled" in v.engine else "eager"
-    for key, base in (("ratio", _base(v, ready, "compiled") or _base(v, ready, "eager")), ("ratio_own", _base(v, ready, own))):
+    for key, base in (
+        ("ratio", _base(v, ready, "compiled") or _base(v, ready, "eager")),
+        ("ratio_own", _base(v, ready, own))
+    ):
         if base is None: continue
-        row[f"{key}_q1"], row[key], row[f"{key}_q3"] = quartiles([a / b for a, b in zip(t, times[base.name])])
-        if key == "ratio": row["saved_ratio"], row["ratio_to"] = ready[v].saved / ready[base].saved, base.name
+        row[f"{key}_q1"], row[key], row[f"{key}_q3"] = quartiles(
+            [a / b for a, b in zip(t, times[base.name])]
+        )
+        if key == "ratio":
+            row["saved_ratio"], row["ratio_to"] = ready[v].saved / ready[base].saved, base.name
     return row
 
 # %% ../nbs/bench.ipynb #79c88ae1
 def make_feed(steps: int, batch_size: int, image_size: int, device: str) -> Batches:
     "`steps` batches of made-up images on the device, augmented as CIFAR-10's."
-    gen, n, half = torch.Generator().manual_seed(0), steps * batch_size, torch.full((3,), 0.5, device=device)
-    split = Split(torch.randint(0, 256, (n, 3, image_size, image_size), generator=gen, dtype=torch.uint8), torch.randint(0, 10, (n,), generator=gen))
+    gen, n, half = (
+        torch.Generator().manual_seed(0), steps * batch_size, torch.full((3,), 0.5, device=device)
+    )
+    split = Split(
+        torch.randint(0, 256, (n, 3, image_size, image_size), generator=gen, dtype=torch.uint8),
+        torch.randint(0, 10, (n,), generator=gen)
+    )
     return Batches(split.to(device), batch_size, half, half, augment="crop_flip", shuffle=True)
 
 # %% ../nbs/bench.ipynb #aecd4deb
-def loop_rows(model: str, batch_size: int, image_size: int, device: str, steps: int = 20, epochs: int = 3, runs: Optional[list] = None) -> list[dict]:
+def loop_rows(
+    model: str, batch_size: int, image_size: int, device: str, steps: int = 20, epochs: int = 3,
+    runs: Optional[list] = None
+) -> list[dict]:
     "Milliseconds a step of the training loop, float against low-bit, in turns; a row a run."
     feed, trainers = make_feed(steps, batch_size, image_size, device), {}
     for how in runs or [dict(w_bits=32, a_bits=32, activation="relu"), dict(w_bits=4, a_bits=4)]:
-        r = replace(RECIPES["cifar10_resnet20"], model=model, batch_size=batch_size, epochs=200, **how)
+        r = replace(
+            RECIPES["cifar10_resnet20"], model=model, batch_size=batch_size, epochs=200, **how
+        )
         torch.manual_seed(0)
-        net = quantize(create_model(model, 10, 3), r.w_bits, r.a_bits, activation=r.activation).to(device)
-        trainers[", ".join(f"{k}={v}" for k, v in how.items())] = Trainer(net, feed, r, say=lambda s: None)
+        net = quantize(create_model(model, 10, 3), r.w_bits, r.a_bits, activation=r.activation).to(
+            device
+        )
+        trainers[", ".join(f"{k}={v}" for k, v in how.items())] = Trainer(
+            net, feed, r, say=lambda s: None
+        )
     for t in trainers.values(): train_epoch(t)  # compiled and recorded here
-    times = time_rounds({n: lambda t=t: train_epoch(t) for n, t in trainers.items()}, feed.split.x, epochs)
+    times = time_rounds(
+        {n: lambda t=t: train_epoch(t) for n, t in trainers.items()}, feed.split.x, epochs
+    )
     first = next(iter(times))
-    return [dict(run=n, engine=trainers[n].mode + (", recorded" if trainers[n].whole is not None else ""), step_ms=1e3 * quartiles(v)[1] / steps, images_per_s=feed.images / quartiles(v)[1], epochs=epochs, ratio=quartiles([a / b for a, b in zip(v, times[first])])[1]) for n, v in times.items()]
+    return [
+        dict(
+            run=n,
+            engine=trainers[n].mode + (", recorded" if trainers[n].whole is not None else ""),
+            step_ms=1e3 * quartiles(v)[1] / steps, images_per_s=feed.images / quartiles(v)[1],
+            epochs=epochs, ratio=quartiles([a / b for a, b in zip(v, times[first])])[1]
+        )
+        for n, v in times.items()
+    ]
 
 # %% ../nbs/bench.ipynb #d7a97ac4
-def break_even(rows: list[dict], macs: int, batch_size: int, build_s: dict[str, Optional[float]]) -> dict[str, float]:
-    "Multiply-accumulates of a run from which each engine pays against the one before it, at 4 bits; inf where it never does."
-    at = {r["engine"]: r for r in rows if r["what"] == "ours" and r["bits"] == 4 and r["layout"] == "nchw" and r["amp"] == "off"}
+def break_even(
+    rows: list[dict], macs: int, batch_size: int, build_s: dict[str, Optional[float]]
+) -> dict[str, float]:
+    """Multiply-accumulates of a run from which each engine pays against the one before it, at 4
+    bits; inf where it never does."""
+    at = {
+        r["engine"]: r
+        for r in rows
+        if r["what"] == "ours" and r["bits"] == 4 and r["layout"] == "nchw" and r["amp"] == "off"
+    }
     compile_s = lambda engine: at.get(engine, {}).get("compile_s")
-    pairs = {"fused": ("eager", build_s.get("fused")), "compiled": ("eager", compile_s("compiled")), "fused compiled": ("fused", compile_s("fused compiled")), "codes": ("fused", build_s.get("codes")), "codes compiled": ("codes", compile_s("codes compiled"))}
+    pairs = {
+        "fused": ("eager", build_s.get("fused")), "compiled": ("eager", compile_s("compiled")),
+        "fused compiled": ("fused", compile_s("fused compiled")),
+        "codes": ("fused", build_s.get("codes")),
+        "codes compiled": ("codes", compile_s("codes compiled"))
+    }
     out = {}
     for engine, (before, cost) in pairs.items():
         if engine not in at or before not in at or cost is None: continue
@@ -270,65 +395,131 @@ def break_even(rows: list[dict], macs: int, batch_size: int, build_s: dict[str, 
     return out
 
 # %% ../nbs/bench.ipynb #1a730b13
-SCALES = {"width": (8, 16, 32), "depth": (20, 32, 56), "batch": (8, 32, 128, 256), "bits": (1, 2, 3, 4, 8)}
+SCALES = {
+    "width": (8, 16, 32), "depth": (20, 32, 56), "batch": (8, 32, 128, 256),
+    "bits": (1, 2, 3, 4, 8)
+}
 
 def _fast(device: str, k: int) -> list[str]:
     "The engines in C++ that there are for `k` bits."
     if device != "cpu" or load_fused(): return []
     return ["fused norms", "fused"] + (["codes"] if k in CODE_BITS and not load_codes() else [])
 
-def scaling(what: str, values: Optional[tuple] = None, rounds: int = 12, image_size: int = 32, device: str = "cpu") -> list[dict]:
-    "Step time of float, ours eager, ours with the norms fused, with the weights fused too and in codes, all uncompiled, as `what` grows; ResNet-20 at batch 32, width 16 and 4 bits else."
+def scaling(
+    what: str, values: Optional[tuple] = None, rounds: int = 12, image_size: int = 32,
+    device: str = "cpu"
+) -> list[dict]:
+    """Step time of float, ours eager, ours with the norms fused, with the weights fused too and
+    in codes, all uncompiled, as `what` grows; ResNet-20 at batch 32, width 16 and 4 bits else."""
     rows = []
     for value in values or SCALES[what]:
-        depth, batch, k = value if what == "depth" else 20, value if what == "batch" else 32, value if what == "bits" else 4
+        depth, batch, k = (
+            value if what == "depth" else 20, value if what == "batch" else 32,
+            value if what == "bits" else 4
+        )
         (x, y), width = make_batch(batch, image_size, device), value if what == "width" else 16
-        variants = {"float": Variant("float", layout="nhwc"), "eager": Variant("ours", k), **{e: Variant("ours", k, e) for e in _fast(device, k)}}
-        steps = {e: make_ready(v, f"resnet{depth}", x, y, width=width).step for e, v in variants.items()}
+        variants = {
+            "float": Variant("float", layout="nhwc"), "eager": Variant("ours", k),
+            **{e: Variant("ours", k, e) for e in _fast(device, k)}
+        }
+        steps = {
+            e: make_ready(v, f"resnet{depth}", x, y, width=width).step for e, v in variants.items()
+        }
         times = time_rounds(steps, x, rounds)
-        rows += [dict(by=what, value=value, engine=e, step_ms=1e3 * quartiles(t)[1], ratio=quartiles([a / b for a, b in zip(t, times["float"])])[1]) for e, t in times.items()]
+        rows += [
+            dict(
+                by=what, value=value, engine=e, step_ms=1e3 * quartiles(t)[1],
+                ratio=quartiles([a / b for a, b in zip(t, times["float"])])[1]
+            )
+            for e, t in times.items()
+        ]
     return rows
 
 # %% ../nbs/bench.ipynb #af80d969
 def plot_scaling(rows: list[dict]) -> "matplotlib.figure.Figure":
-    "A panel for each thing that was varied: milliseconds a step, a line for each engine, both axes logarithmic."
+    """A panel for each thing that was varied: milliseconds a step, a line for each engine, both
+    axes logarithmic."""
     import matplotlib.pyplot as plt
     import pandas as pd
     import seaborn as sns
     from matplotlib.ticker import LogLocator, ScalarFormatter
     t = pd.DataFrame(rows)
-    fig, axes = plt.subplots(1, t.by.nunique(), figsize=(2.2 + 2.3 * t.by.nunique(), 2.8), squeeze=False)
+    fig, axes = plt.subplots(
+        1, t.by.nunique(), figsize=(2.2 + 2.3 * t.by.nunique(), 2.8), squeeze=False
+    )
     for ax, (by, part) in zip(axes.flat, t.groupby("by", sort=False)):
-        sns.lineplot(part, x="value", y="step_ms", hue="engine", style="engine", markers=True, dashes=False, hue_order=list(t.engine.unique()), style_order=list(t.engine.unique()), palette="colorblind", ax=ax, legend=ax is axes.flat[-1])
-        ax.set(xscale="log", yscale="log", xlabel=_AXES.get(by, by), ylabel="ms a step" if ax is axes.flat[0] else "", xticks=sorted(part.value.unique()), xticklabels=sorted(part.value.unique()))
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5))); ax.yaxis.set_major_formatter(ScalarFormatter()); ax.minorticks_off(); ax.tick_params(labelsize=8)
+        sns.lineplot(
+            part, x="value", y="step_ms", hue="engine", style="engine", markers=True, dashes=False,
+            hue_order=list(t.engine.unique()), style_order=list(t.engine.unique()),
+            palette="colorblind", ax=ax, legend=ax is axes.flat[-1]
+        )
+        ax.set(
+            xscale="log", yscale="log", xlabel=_AXES.get(by, by),
+            ylabel="ms a step" if ax is axes.flat[0] else "", xticks=sorted(part.value.unique()),
+            xticklabels=sorted(part.value.unique())
+        )
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(ScalarFormatter())
+        ax.minorticks_off()
+        ax.tick_params(labelsize=8)
     axes.flat[-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5)); fig.tight_layout()
     return fig
 
-_AXES = dict(width="channels of the first stage", depth="layers", batch="images a step", bits="bits")
+_AXES = dict(
+    width="channels of the first stage", depth="layers", batch="images a step", bits="bits"
+)
 
 # %% ../nbs/bench.ipynb #813d89a8
-def limits(device: str = "cpu", size: int = 2048, megabytes: int = 256, repeat: int = 5, dtype: torch.dtype = torch.float32) -> dict:
-    "Copy bandwidth in GB/s (bytes read and written) and GFLOP/s of a matrix product or a convolution, whichever is faster; best of `repeat`."
-    a, x = torch.randn(size, size, device=device, dtype=dtype), torch.empty(megabytes << 18, device=device)
+def limits(
+    device: str = "cpu", size: int = 2048, megabytes: int = 256, repeat: int = 5,
+    dtype: torch.dtype = torch.float32
+) -> dict:
+    """Copy bandwidth in GB/s (bytes read and written) and GFLOP/s of a matrix product or a
+    convolution, whichever is faster; best of `repeat`."""
+    a, x = torch.randn(size, size, device=device, dtype=dtype), torch.empty(
+        megabytes << 18, device=device
+    )
     out, y = torch.empty_like(a), torch.empty_like(x)
-    image, w = (torch.randn(n, 64, k, k, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last) for n, k in ((max(1, size // 64), 56), (64, 3)))
+    image, w = (
+        torch.randn(n, 64, k, k, device=device, dtype=dtype).contiguous(
+            memory_format=torch.channels_last
+        )
+        for n, k in ((max(1, size // 64), 56), (64, 3))
+    )
     def best(f):
         f(); times = []
-        for _ in range(repeat): _sync(x); start = time.perf_counter(); f(); _sync(x); times.append(time.perf_counter() - start)
+        for _ in range(repeat):
+            _sync(x)
+            start = time.perf_counter()
+            f()
+            _sync(x)
+            times.append(time.perf_counter() - start)
         return min(times)
-    product, conv = 2 * size**3 / best(lambda: torch.mm(a, a, out=out)), 2 * w.numel() * len(image) * 56**2 / best(lambda: F.conv2d(image, w, padding=1))
-    return dict(copy_gb_s=2 * x.nbytes / best(lambda: y.copy_(x)) / 1e9, matrix_gflop_s=max(product, conv) / 1e9, dtype=str(dtype).removeprefix("torch."))
+    product, conv = 2 * size**3 / best(lambda: torch.mm(a, a, out=out)), 2 * w.numel() * len(
+        image
+    ) * 56**2 / best(lambda: F.conv2d(image, w, padding=1))
+    return dict(
+        copy_gb_s=2 * x.nbytes / best(lambda: y.copy_(x)) / 1e9,
+        matrix_gflop_s=max(product, conv) / 1e9, dtype=str(dtype).removeprefix("torch.")
+    )
 
 # %% ../nbs/bench.ipynb #31549008
 class _Traffic(TorchDispatchMode):
-    "Sums the bytes of every tensor that an operator reads or writes; views and allocations move nothing."
+    """Sums the bytes of every tensor that an operator reads or writes; views and allocations
+    move nothing."""
     def __init__(self): super().__init__(); self.bytes = 0
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
         if func.is_view or "empty" in func.name() or "detach" in func.name(): return out
         leaves = torch.utils._pytree.tree_leaves((args, kwargs, out))
-        self.bytes += sum({t.data_ptr(): min(t.numel() * t.element_size(), t.untyped_storage().nbytes()) for t in leaves if isinstance(t, Tensor)}.values())  # an expanded tensor is as large as its storage
+        # an expanded tensor is as large as its storage
+        self.bytes += sum(
+            {
+                t.data_ptr(): min(t.numel() * t.element_size(), t.untyped_storage().nbytes())
+                for t in leaves
+                if isinstance(t, Tensor)
+            }.values()
+        )
         return out
 
 def traffic(step: Callable) -> int:
@@ -338,40 +529,83 @@ def traffic(step: Callable) -> int:
     return seen.bytes
 
 # %% ../nbs/bench.ipynb #061d25f9
-def roofline(model: str, batch_size: int, image_size: int, rows: list[dict], device: str = "cpu") -> dict:
-    "The machine's limits, and for each measured row its bytes, FLOP and the share of the limit it reaches."
+def roofline(
+    model: str, batch_size: int, image_size: int, rows: list[dict], device: str = "cpu"
+) -> dict:
+    """The machine's limits, and for each measured row its bytes, FLOP and the share of the limit
+    it reaches."""
     told, points = limits(device, dtype=torch.bfloat16 if device == "cuda" else torch.float32), []
     macs = count_macs(create_model(model, 10, 3), torch.randn(1, 3, image_size, image_size))
     flop, few = 6 * macs * batch_size, max(2, min(batch_size, 8))
     x, y = make_batch(few, image_size)
     for r in rows:
         v = Variant(*(r[k] for k in ("what", "bits", "engine", "layout", "amp")))
-        if v.what not in ("float", "ours") or v.amp != "off" or (v.engine == "compiled" and not r.get("moved_mb")): continue  # how much it moves is not known
-        if v.engine == "compiled": moved = r["moved_mb"] * 1e6
-        else: moved = traffic(make_ready(replace(v, engine=v.engine.removesuffix(" compiled")), model, x, y).step) * batch_size / few
+        # how much it moves is not known
+        if (
+            v.what not in ("float", "ours")
+            or v.amp != "off"
+            or (v.engine == "compiled" and not r.get("moved_mb"))
+        ):
+            continue
+        if v.engine == "compiled":
+            moved = r["moved_mb"] * 1e6
+        else:
+            moved = (
+                traffic(
+                    make_ready(
+                        replace(v, engine=v.engine.removesuffix(" compiled")), model, x, y
+                    ).step
+                )
+                * batch_size
+                / few
+            )
         floor = max(flop / told["matrix_gflop_s"], moved / told["copy_gb_s"]) / 1e9
-        points.append(dict(variant=r["variant"], moved_mb=moved / 1e6, flop_per_byte=flop / moved, gflop_s=flop / r["step_ms"] / 1e6, share_of_limit=1e3 * floor / r["step_ms"]))
+        points.append(
+            dict(
+                variant=r["variant"], moved_mb=moved / 1e6, flop_per_byte=flop / moved,
+                gflop_s=flop / r["step_ms"] / 1e6, share_of_limit=1e3 * floor / r["step_ms"]
+            )
+        )
     return dict(**told, gflop=flop / 1e9, points=points)
 
 # %% ../nbs/bench.ipynb #9c7fd8f8
 def plot_roofline(told: dict) -> "matplotlib.figure.Figure":
-    "Reached GFLOP/s against FLOP per byte, under the two limits of the machine; of many bit-widths only 4."
+    """Reached GFLOP/s against FLOP per byte, under the two limits of the machine; of many
+    bit-widths only 4."""
     import matplotlib.pyplot as plt
     import seaborn as sns
-    shown = [p for p in told["points"] if p["variant"].startswith(("float", "W4A4")) and "nhwc" not in p["variant"]]
+    shown = [
+        p
+        for p in told["points"]
+        if p["variant"].startswith(("float", "W4A4")) and "nhwc" not in p["variant"]
+    ]
     fig, ax = plt.subplots(figsize=(7, 3.2))
     xs = [2.0 ** (i / 4) for i in range(0, 33)]
-    ax.plot(xs, [min(told["matrix_gflop_s"], told["copy_gb_s"] * v) for v in xs], "k-", lw=1, label=f"limit: {told['copy_gb_s']:.0f} GB/s, {told['matrix_gflop_s']:.0f} GFLOP/s")
-    for p, color, marker in zip(shown, sns.color_palette("colorblind", len(shown)), "oosDDv^v^Pp*"): ax.plot(p["flop_per_byte"], p["gflop_s"], marker, ms=8, mec="white", color=color, label=f"{p['variant']} ({p['share_of_limit']:.0%})")
-    ax.set(xscale="log", yscale="log", xlabel="FLOP per byte moved", ylabel="GFLOP/s reached"); ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5)); fig.tight_layout()
+    ax.plot(
+        xs, [min(told["matrix_gflop_s"], told["copy_gb_s"] * v) for v in xs], "k-", lw=1,
+        label=f"limit: {told['copy_gb_s']:.0f} GB/s, {told['matrix_gflop_s']:.0f} GFLOP/s"
+    )
+    for p, color, marker in zip(shown, sns.color_palette("colorblind", len(shown)), "oosDDv^v^Pp*"):
+        ax.plot(
+            p["flop_per_byte"], p["gflop_s"], marker, ms=8, mec="white", color=color,
+            label=f"{p['variant']} ({p['share_of_limit']:.0%})"
+        )
+    ax.set(xscale="log", yscale="log", xlabel="FLOP per byte moved", ylabel="GFLOP/s reached")
+    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    fig.tight_layout()
     return fig
 
 # %% ../nbs/bench.ipynb #c3837c31
-def _worker(model: str, batch_size: int, image_size: int, device: str, steps: int, until: float) -> float:
+def _worker(
+    model: str, batch_size: int, image_size: int, device: str, steps: int, until: float
+) -> float:
     "Images a second of one training loop among others, over the time that all of them run."
     if device == "cpu": torch.set_num_threads(1)
     feed = make_feed(steps, batch_size, image_size, device)
-    r = replace(RECIPES["cifar10_resnet20"], model=model, batch_size=batch_size, compile="on" if device == "cuda" else "off")
+    r = replace(
+        RECIPES["cifar10_resnet20"], model=model, batch_size=batch_size,
+        compile="on" if device == "cuda" else "off"
+    )
     t = Trainer(quantize(create_model(model, 10, 3), 4, 4).to(device), feed, r, say=lambda s: None)
     train_epoch(t)
     while time.time() < until: time.sleep(0.05)  # all begin together
@@ -379,22 +613,41 @@ def _worker(model: str, batch_size: int, image_size: int, device: str, steps: in
     for _ in range(3): train_epoch(t)
     return 3 * feed.images / (time.perf_counter() - start)
 
-def share(counts: tuple = (1, 2), model: str = "resnet20", batch_size: int = 128, image_size: int = 32, device: str = "cpu", steps: int = 10, wait: float = 60.0) -> list[dict]:
-    "Images a second of 1, 2, … training loops at once on one device, with one thread each on a CPU."
+def share(
+    counts: tuple = (1, 2), model: str = "resnet20", batch_size: int = 128, image_size: int = 32,
+    device: str = "cpu", steps: int = 10, wait: float = 60.0
+) -> list[dict]:
+    """Images a second of 1, 2, … training loops at once on one device, with one thread each on a
+    CPU."""
     rows = []
     for n in counts:
         with ProcessPoolExecutor(n, mp_context=get_context("spawn")) as pool:
-            rates = list(pool.map(_worker, *zip(*[(model, batch_size, image_size, device, steps, time.time() + wait)] * n)))
+            rates = list(
+                pool.map(
+                    _worker,
+                    *zip(*[(model, batch_size, image_size, device, steps, time.time() + wait)] * n)
+                )
+            )
         rows.append(dict(at_once=n, images_per_s=sum(rates), slowest=min(rates)))
     return [dict(**r, gain=r["images_per_s"] / rows[0]["images_per_s"]) for r in rows]
 
 # %% ../nbs/bench.ipynb #44d4b12f
 def _high_water() -> int:
-    "The most memory this process has held, in bytes: of the process itself where /proc says so, as ru_maxrss counts what it was forked from."
-    try: return next(int(l.split()[1]) * 1024 for l in Path("/proc/self/status").read_text().splitlines() if l.startswith("VmHWM"))
-    except (OSError, StopIteration): pass
-    if resource is None: raise ValueError("peak memory cannot be read on this system; leave --peak out")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
+    """The most memory this process has held, in bytes: of the process itself where /proc says
+    so, as ru_maxrss counts what it was forked from."""
+    try:
+        return next(
+            int(l.split()[1]) * 1024
+            for l in Path("/proc/self/status").read_text().splitlines()
+            if l.startswith("VmHWM")
+        )
+    except (OSError, StopIteration):
+        pass
+    if resource is None:
+        raise ValueError("peak memory cannot be read on this system; leave --peak out")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
 
 def _peak(v: Variant, model: str, batch_size: int, image_size: int, device: str) -> float:
     "Megabytes above what was there before: the process's high-water mark, or the GPU's."
@@ -402,16 +655,28 @@ def _peak(v: Variant, model: str, batch_size: int, image_size: int, device: str)
     if device == "cpu": keep_freed_memory()
     make_ready(v, model, x[:2], y[:2])  # imports and compilers are paid before
     before = _high_water()
-    if device == "cuda": torch.cuda.reset_peak_memory_stats(); before = torch.cuda.memory_allocated()
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
     ready = make_ready(v, model, x, y)
     for _ in range(2): ready.step()
-    return ((torch.cuda.max_memory_allocated() if device == "cuda" else _high_water()) - before) / 1e6
+    return (
+        (torch.cuda.max_memory_allocated() if device == "cuda" else _high_water()) - before
+    ) / 1e6
 
-def peak_memory(variants: list[Variant], model: str, batch_size: int, image_size: int, device: str = "cpu") -> list[dict]:
+def peak_memory(
+    variants: list[Variant], model: str, batch_size: int, image_size: int, device: str = "cpu"
+) -> list[dict]:
     "Peak memory of each variant, each in a process of its own."
     rows = []
     for v in variants:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool: rows.append(dict(variant=v.name, peak_mb=pool.submit(_peak, v, model, batch_size, image_size, device).result()))
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            rows.append(
+                dict(
+                    variant=v.name,
+                    peak_mb=pool.submit(_peak, v, model, batch_size, image_size, device).result()
+                )
+            )
     return rows
 
 # %% ../nbs/bench.ipynb #c80190f0
@@ -420,12 +685,16 @@ def _norm_inputs(batch: int, channels: int, size: int) -> tuple:
     x = torch.randn(batch, channels, size, size).contiguous(memory_format=torch.channels_last)
     return x, torch.ones(channels), torch.zeros(channels), torch.tensor(2.0)
 
-_ROWS = "return C < 64 && 64 % C == 0 && rows % (64 / C) == 0 ? 64 / C : 1;"  # the line of the operators that says how many rows are read at a time
+# the line of the operators that says how many rows are read at a time
+_ROWS = "return C < 64 && 64 % C == 0 && rows % (64 / C) == 0 ? 64 / C : 1;"
 
 def _one_row_at_a_time() -> Callable:
     "The operator `norm_pact_raw` from a library in which rows are never read several at a time."
-    source = FUSED_SOURCE.replace("pact_nb::", "pact_nb_rows::").replace("(pact_nb, ", "(pact_nb_rows, ")
-    if why := load_library(source.replace(_ROWS, "return 1;"), "pact_nb-rows"): raise RuntimeError(why)
+    source = source_of("fused.cpp").replace("pact_nb::", "pact_nb_rows::").replace(
+        "(pact_nb, ", "(pact_nb_rows, "
+    )
+    if why := load_library(source.replace(_ROWS, "return 1;"), "pact_nb-rows"):
+        raise RuntimeError(why)
     return torch.ops.pact_nb_rows.norm_pact_raw
 
 # %% ../nbs/bench.ipynb #4456ec6b
@@ -433,7 +702,9 @@ class _InPython(torch.autograd.Function):
     "What the C++ class `NormPact` does, without a shortcut."
     @staticmethod
     def forward(ctx, x, w, b, alpha):
-        y, _, mean, invstd, _ = torch.ops.pact_nb.norm_pact_raw(x, None, None, w, b, alpha, 1e-5, 15, False)
+        y, _, mean, invstd, _ = torch.ops.pact_nb.norm_pact_raw(
+            x, None, None, w, b, alpha, 1e-5, 15, False
+        )
         ctx.save_for_backward(x, w, b, mean, invstd, alpha)
         return y
     @staticmethod
@@ -442,7 +713,9 @@ class _InPython(torch.autograd.Function):
         gx, _, *three = torch.ops.pact_nb.norm_pact_backward(g, None, x, None, None, *rest)
         return gx, *three
 
-def inside_operators(batch_size: int = 128, image_size: int = 32) -> dict[str, tuple[Callable, Callable]]:
+def inside_operators(
+    batch_size: int = 128, image_size: int = 32
+) -> dict[str, tuple[Callable, Callable]]:
     "Name of a measure → what to time without it and with it."
     ops, (x, w, b, alpha) = torch.ops.pact_nb, _norm_inputs(batch_size, 16, image_size)
     old, g = _one_row_at_a_time(), torch.randn_like(x)
@@ -451,164 +724,367 @@ def inside_operators(batch_size: int = 128, image_size: int = 32) -> dict[str, t
     back = lambda g, g2: ops.norm_pact_backward(g, g2, x, None, None, w, b, mean, invstd, alpha)
     small, *rest = (t.requires_grad_() for t in _norm_inputs(64, 8, 8))
     both = lambda f: lambda: f().sum().backward()
-    return {"rows of 16 channels read four at a time (forward)": (forward(old), forward(ops.norm_pact_raw)), "two gradients added where they are read (backward)": (lambda: back(g + x, None), lambda: back(g, x)),
-            "autograd of the operator in C++ (64 images of 8 channels, 8×8)": (both(lambda: _InPython.apply(small, *rest)), both(lambda: ops.norm_pact(small, None, None, None, *rest, 1e-5, 15)[0]))}
+    return {
+        "rows of 16 channels read four at a time (forward)": (
+            forward(old), forward(ops.norm_pact_raw)
+        ),
+        "two gradients added where they are read (backward)": (
+            lambda: back(g + x, None), lambda: back(g, x)
+        ),
+        "autograd of the operator in C++ (64 images of 8 channels, 8×8)": (
+            both(lambda: _InPython.apply(small, *rest)),
+            both(lambda: ops.norm_pact(small, None, None, None, *rest, 1e-5, 15)[0])
+        ),
+    }
 
 # %% ../nbs/bench.ipynb #65b5e31e
-def _one_process(keep: bool, threads: Optional[int], model: str, batch_size: int, image_size: int, width: Optional[int]) -> float:
+def _one_process(
+    keep: bool, threads: Optional[int], model: str, batch_size: int, image_size: int,
+    width: Optional[int]
+) -> float:
     "Milliseconds of a fused W4A4 step, median of 12, in a fresh process."
     if keep: keep_freed_memory()
     if threads: torch.set_num_threads(threads)
-    step = make_ready(Variant("ours", 4, "fused"), model, *make_batch(batch_size, image_size), width=width).step
+    step = make_ready(
+        Variant("ours", 4, "fused"), model, *make_batch(batch_size, image_size), width=width
+    ).step
     return 1e3 * quartiles(time_rounds({"": step}, torch.zeros(()), 12)[""])[1]
 
-def _processes(how: list[tuple], model: str, batch_size: int, image_size: int, width: Optional[int], turns: int) -> list[float]:
-    "Median milliseconds for each of `how` (environment, keep, threads), in processes that take turns."
+def _processes(
+    how: list[tuple], model: str, batch_size: int, image_size: int, width: Optional[int], turns: int
+) -> list[float]:
+    """Median milliseconds for each of `how` (environment, keep, threads), in processes that take
+    turns."""
     out = [[] for _ in how]
     for _ in range(turns):
         for i, (env, keep, threads) in enumerate(how):
-            with patch.dict(os.environ, env), ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool: out[i].append(pool.submit(_one_process, keep, threads, model, batch_size, image_size, width).result())
+            with patch.dict(os.environ, env), ProcessPoolExecutor(
+                1, mp_context=get_context("spawn")
+            ) as pool:
+                out[i].append(
+                    pool.submit(
+                        _one_process, keep, threads, model, batch_size, image_size, width
+                    ).result()
+                )
     return [statistics.median(v) for v in out]
 
 # %% ../nbs/bench.ipynb #9fc560f3
 def _both_ways(model: str, batch_size: int, image_size: int) -> dict[str, Callable]:
     "Steps of a W4A4 network with one measure more each time, and of the float network."
-    variants = {"eager": Variant("ours", 4), "nhwc": Variant("ours", 4, layout="nhwc"), "norm": Variant("ours", 4, "fused norms"), "fused": Variant("ours", 4, "fused"), "float": Variant("float"), "float nhwc": Variant("float", layout="nhwc")}
+    variants = {
+        "eager": Variant("ours", 4), "nhwc": Variant("ours", 4, layout="nhwc"),
+        "norm": Variant("ours", 4, "fused norms"), "fused": Variant("ours", 4, "fused"),
+        "float": Variant("float"), "float nhwc": Variant("float", layout="nhwc")
+    }
     if not load_codes(): variants["codes"] = Variant("ours", 4, "codes")
-    return {n: make_ready(v, model, *make_batch(batch_size, image_size)).step for n, v in variants.items()}
+    return {
+        n: make_ready(v, model, *make_batch(batch_size, image_size)).step
+        for n, v in variants.items()
+    }
 
-def ablations(model: str = "resnet20", batch_size: int = 128, image_size: int = 32, rounds: int = 20, turns: int = 3) -> list[dict]:
-    "A row an optimisation: what, milliseconds without and with it, the ratio, whether it is kept, n. `RuntimeError` without the operators."
+def ablations(
+    model: str = "resnet20", batch_size: int = 128, image_size: int = 32, rounds: int = 20,
+    turns: int = 3
+) -> list[dict]:
+    """A row an optimisation: what, milliseconds without and with it, the ratio, whether it is
+    kept, n. `RuntimeError` without the operators."""
     if why := load_fused(): raise RuntimeError(f"no fused operators: {why}")
     keep_freed_memory()
     t, rows = time_rounds(_both_ways(model, batch_size, image_size), torch.zeros(()), rounds), []
-    def add(what, without, with_, kept, n): rows.append(dict(what=what, without_ms=without, with_ms=with_, ratio=with_ / without, kept=kept, n=n))
-    for what, a, b, kept in (("channels last, nothing fused", "eager", "nhwc", False), ("channels last, float network", "float", "float nhwc", False), ("norm, sum, clip and rounding in one operator, channels last", "eager", "norm", True), ("DoReFa's weights in one operator", "norm", "fused", True), ("convolutions of the forward pass in codes", "fused", "codes", True)):
+    def add(what, without, with_, kept, n):
+        rows.append(
+            dict(
+                what=what, without_ms=without, with_ms=with_, ratio=with_ / without, kept=kept, n=n
+            )
+        )
+    for what, a, b, kept in (
+        ("channels last, nothing fused", "eager", "nhwc", False),
+        ("channels last, float network", "float", "float nhwc", False),
+        ("norm, sum, clip and rounding in one operator, channels last", "eager", "norm", True),
+        ("DoReFa's weights in one operator", "norm", "fused", True),
+        ("convolutions of the forward pass in codes", "fused", "codes", True)
+    ):
         if b in t: add(what, *(1e3 * quartiles(t[n])[1] for n in (a, b)), kept, rounds)
     for what, (without, with_) in inside_operators(batch_size, image_size).items():
         t = time_rounds(dict(without=without, with_=with_), torch.zeros(()), rounds)
         add(what, *(1e3 * quartiles(t[n])[1] for n in ("without", "with_")), True, rounds)
     plain = ({}, True, None)
-    for what, how, kept, size in (("freed memory is kept (mallopt)", [({}, False, None), plain], True, (model, batch_size, image_size, None)), ("waiting threads sleep (OMP_WAIT_POLICY=PASSIVE)", [plain, ({"OMP_WAIT_POLICY": "PASSIVE"}, True, None)], False, (model, batch_size, image_size, None)),
-                                  ("one thread for a small step (width 8, 8×8, batch 64)", [plain, ({}, True, 1)], True, (model, 64, 8, 8))):
+    for what, how, kept, size in (
+        (
+            "freed memory is kept (mallopt)", [({}, False, None), plain], True,
+            (model, batch_size, image_size, None)
+        ),
+        (
+            "waiting threads sleep (OMP_WAIT_POLICY=PASSIVE)",
+            [plain, ({"OMP_WAIT_POLICY": "PASSIVE"}, True, None)], False,
+            (model, batch_size, image_size, None)
+        ),
+        (
+            "one thread for a small step (width 8, 8×8, batch 64)", [plain, ({}, True, 1)], True,
+            (model, 64, 8, 8)
+        ),
+    ):
         add(what, *_processes(how, *size, turns), kept, turns)
     return rows
 
 # %% ../nbs/bench.ipynb #04fba41d
-def _spread(what: str, v: list[float]) -> dict: return dict(what=what, seconds=statistics.median(v), low=min(v), high=max(v), n=len(v))
+def _spread(what: str, v: list[float]) -> dict:
+    return dict(what=what, seconds=statistics.median(v), low=min(v), high=max(v), n=len(v))
 
 def _seconds(*command: str) -> float:
     start = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True)
     return time.perf_counter() - start
 
-def import_times(modules: tuple = ("pact_nb.training", "pact_nb.runs", "pact_nb.bench", "torchvision", "torch._dynamo", "sklearn.datasets", "pandas, seaborn"), rounds: int = 5) -> list[dict]:
-    "Seconds that importing each module takes over importing torch, in fresh processes that take turns; the last ones are what the package imports only where it needs them."
-    took = [{m: _seconds(sys.executable, "-c", f"import torch, {m}") for m in ("sys", *modules)} for _ in range(rounds)]
-    return [_spread("import torch", [t["sys"] for t in took])] + [_spread(f"import {m}, over torch", [t[m] - t["sys"] for t in took]) for m in modules]
+def import_times(
+    modules: tuple = (
+        "pact_nb.training", "pact_nb.runs", "pact_nb.bench", "torchvision", "torch._dynamo",
+        "sklearn.datasets", "pandas, seaborn"
+    ),
+    rounds: int = 5,
+) -> list[dict]:
+    """Seconds that importing each module takes over importing torch, in fresh processes that
+    take turns; the last ones are what the package imports only where it needs them."""
+    took = [
+        {m: _seconds(sys.executable, "-c", f"import torch, {m}") for m in ("sys", *modules)}
+        for _ in range(rounds)
+    ]
+    return [_spread("import torch", [t["sys"] for t in took])] + [
+        _spread(f"import {m}, over torch", [t[m] - t["sys"] for t in took]) for m in modules
+    ]
 
 def cifar10_times(data_dir: str, rounds: int = 5) -> list[dict]:
-    "Seconds to load CIFAR-10 from its files the first time, and from what was kept, checksum compared, every time after."
+    """Seconds to load CIFAR-10 from its files the first time, and from what was kept, checksum
+    compared, every time after."""
     took = {"first": [], "kept": []}
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as tmp:
-            for how in took: start = time.perf_counter(); load_data("cifar10", data_dir, default_dir=tmp); took[how].append(time.perf_counter() - start)
-    return [_spread("CIFAR-10 from its files, the first time", took["first"]), _spread("CIFAR-10 from the cache, with its checksum", took["kept"])]
+            for how in took:
+                start = time.perf_counter()
+                load_data("cifar10", data_dir, default_dir=tmp)
+                took[how].append(time.perf_counter() - start)
+    return [
+        _spread("CIFAR-10 from its files, the first time", took["first"]),
+        _spread("CIFAR-10 from the cache, with its checksum", took["kept"])
+    ]
 
 # %% ../nbs/bench.ipynb #e0596440
 def notebook_times(rounds: int = 3) -> list[dict]:
-    "Seconds of the default run of train.ipynb by papermill, and of its parts; `RuntimeError` without papermill."
-    papermill = shutil.which("papermill", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))) or ""
+    """Seconds of the default run of train.ipynb by papermill, and of its parts; `RuntimeError`
+    without papermill."""
+    papermill = (
+        shutil.which(
+            "papermill",
+            path=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+        )
+        or ""
+    )
     if not papermill: raise RuntimeError("papermill is not installed")
     parts: dict[str, list[float]] = {}
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as tmp:
-            wall = _seconds(papermill, str(find_root() / "nbs" / "train.ipynb"), f"{tmp}/out.ipynb", "-p", "run_dir", f"{tmp}/run")
-            for what, s in {"train.ipynb, from command to end": wall, **_parts(wall, Path(tmp))}.items(): parts.setdefault(what, []).append(s)
+            wall = _seconds(
+                papermill, str(find_root() / "nbs" / "train.ipynb"), f"{tmp}/out.ipynb", "-p",
+                "run_dir", f"{tmp}/run"
+            )
+            for what, s in {
+                "train.ipynb, from command to end": wall, **_parts(wall, Path(tmp))
+            }.items():
+                parts.setdefault(what, []).append(s)
     return [_spread(what, v) for what, v in parts.items()]
 
 def _parts(wall: float, folder: Path) -> dict[str, float]:
-    cells = [c for c in json.loads((folder / "out.ipynb").read_text())["cells"] if c["cell_type"] == "code"]
-    took, at = [c["metadata"]["papermill"]["duration"] for c in cells], next(i for i, c in enumerate(cells) if "run_live" in "".join(c["source"]) and "import" not in "".join(c["source"]))
+    cells = [
+        c
+        for c in json.loads((folder / "out.ipynb").read_text())["cells"]
+        if c["cell_type"] == "code"
+    ]
+    took, at = [c["metadata"]["papermill"]["duration"] for c in cells], next(
+        i
+        for i, c in enumerate(cells)
+        if "run_live" in "".join(c["source"]) and "import" not in "".join(c["source"])
+    )
     epochs = json.loads((folder / "run" / "summary.json").read_text())["train_seconds"]
-    return {"… papermill and the kernel": wall - sum(took), "… imports and parameters": sum(took[:at]), "… the run: its epochs": epochs, "… the run: data, start of α, optimizer, test, files": took[at] - epochs, "… tables and pictures": sum(took[at + 1:])}
+    return {
+        "… papermill and the kernel": wall - sum(took), "… imports and parameters": sum(took[:at]),
+        "… the run: its epochs": epochs,
+        "… the run: data, start of α, optimizer, test, files": took[at] - epochs,
+        "… tables and pictures": sum(took[at + 1 :])
+    }
 
 def checkpoint_times(rounds: int = 3, epochs: int = 30) -> list[dict]:
-    "Seconds of a run on the digits, with a checkpoint after every epoch and with those of short epochs shared, in turns."
-    every = {"a checkpoint after every epoch": 0.0, "checkpoints of short epochs shared": run_module.SAVE_SECONDS}
+    """Seconds of a run on the digits, with a checkpoint after every epoch and with those of
+    short epochs shared, in turns."""
+    every = {
+        "a checkpoint after every epoch": 0.0,
+        "checkpoints of short epochs shared": run_module.SAVE_SECONDS
+    }
     def once(seconds):
-        with tempfile.TemporaryDirectory() as tmp, patch.object(run_module, "SAVE_SECONDS", seconds): run_module.run(replace(RECIPES["digits"], epochs=epochs, run_dir=f"{tmp}/run"), say=lambda s: None)
-    took = time_rounds({what: lambda s=s: once(s) for what, s in every.items()}, torch.zeros(()), rounds)
+        with tempfile.TemporaryDirectory() as tmp, patch.object(
+            run_module, "SAVE_SECONDS", seconds
+        ):
+            run_module.run(
+                replace(RECIPES["digits"], epochs=epochs, run_dir=f"{tmp}/run"), say=lambda s: None
+            )
+    took = time_rounds(
+        {what: lambda s=s: once(s) for what, s in every.items()}, torch.zeros(()), rounds
+    )
     return [_spread(f"digits, {epochs} epochs, {what}", v) for what, v in took.items()]
 
 # %% ../nbs/bench.ipynb #b4a6d4bb
 def all_variants(quick: bool, bits: tuple, device: str) -> list[Variant]:
     "What `python -m pact_nb.bench` measures."
-    engines = ["eager", "compiled"] + (["fused", "codes", "fused compiled", "codes compiled"] if device == "cpu" else [])
-    out = [Variant("float", 32, e) for e in ("eager", "compiled")] + [Variant("float", 32, "compiled", "nhwc")] + [Variant("ours", k, e) for e in engines for k in bits if "codes" not in e or k in CODE_BITS]
+    engines = ["eager", "compiled"] + (
+        ["fused", "codes", "fused compiled", "codes compiled"] if device == "cpu" else []
+    )
+    out = (
+        [Variant("float", 32, e) for e in ("eager", "compiled")]
+        + [Variant("float", 32, "compiled", "nhwc")]
+        + [
+            Variant("ours", k, e)
+            for e in engines
+            for k in bits
+            if "codes" not in e or k in CODE_BITS
+        ]
+    )
     if quick: return out
-    out += [Variant(w, k, e, "nhwc") for w, k in (("float", 32), ("ours", 4)) for e in ("eager", "compiled")]
+    out += [
+        Variant(w, k, e, "nhwc")
+        for w, k in (("float", 32), ("ours", 4))
+        for e in ("eager", "compiled")
+    ]
     out += [Variant(w, k, "compiled", "nhwc", "bfloat16") for w, k in (("float", 32), ("ours", 4))]
     return out
 
 def other_variants() -> list[Variant]:
-    "Other libraries' quantizers in the same network, with what they are held against; some take seconds a step."
-    return [Variant(w, k, e) for w, k in (("float", 32), ("ours", 4), *((o, 4) for o in OTHERS)) for e in ("eager", "compiled")]
+    """Other libraries' quantizers in the same network, with what they are held against; some
+    take seconds a step."""
+    return [
+        Variant(w, k, e)
+        for w, k in (("float", 32), ("ours", 4), *((o, 4) for o in OTHERS))
+        for e in ("eager", "compiled")
+    ]
 
 # %% ../nbs/bench.ipynb #28f39fcf
 def _options() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m pact_nb.bench", allow_abbrev=False, description="What a training step costs, as a ratio to float in the same run.")
-    for name, kind, default in (("model", str, "resnet20"), ("batch_size", int, 128), ("image_size", int, 32), ("rounds", int, None), ("device", str, "cpu")): p.add_argument(f"--{name}", type=kind, default=default)
+    p = argparse.ArgumentParser(
+        prog="python -m pact_nb.bench", allow_abbrev=False,
+        description="What a training step costs, as a ratio to float in the same run."
+    )
+    for name, kind, default in (
+        ("model", str, "resnet20"), ("batch_size", int, 128), ("image_size", int, 32),
+        ("rounds", int, None), ("device", str, "cpu")
+    ):
+        p.add_argument(f"--{name}", type=kind, default=default)
     p.add_argument("--bits", help="bit-widths, separated by commas [1,2,4,8; 4 with --quick]")
-    p.add_argument("--quick", action="store_true", help="4 bits and the usual memory format only; compilers may use their cache")
+    p.add_argument(
+        "--quick", action="store_true",
+        help="4 bits and the usual memory format only; compilers may use their cache"
+    )
     p.add_argument("--eager", action="store_true", help="compile nothing")
-    p.add_argument("--scaling", metavar="WHAT", help=f"also by {', '.join(SCALES)}, separated by commas")
-    p.add_argument("--share", metavar="N,N", help="also so many training loops at once, as in 1,2,4")
-    p.add_argument("--ablations", action="store_true", help="also what each optimisation gains (CPU)")
-    p.add_argument("--others", action="store_true", help="also Brevitas and torchao, where installed; slow")
-    p.add_argument("--peak", action="store_true", help="also peak memory, each variant in its own process")
-    p.add_argument("--data_dir", metavar="DIR", help="also images a second of the ImageNet loader, from class folders")
-    p.add_argument("--before", action="store_true", help="in place of training steps: imports, checkpoints, the default notebook, and with --cifar10 its loading")
-    p.add_argument("--cifar10", metavar="DIR", help="with --before: CIFAR-10's files, in a layout that data/README.md names")
+    p.add_argument(
+        "--scaling", metavar="WHAT", help=f"also by {', '.join(SCALES)}, separated by commas"
+    )
+    p.add_argument(
+        "--share", metavar="N,N", help="also so many training loops at once, as in 1,2,4"
+    )
+    p.add_argument(
+        "--ablations", action="store_true", help="also what each optimisation gains (CPU)"
+    )
+    p.add_argument(
+        "--others", action="store_true", help="also Brevitas and torchao, where installed; slow"
+    )
+    p.add_argument(
+        "--peak", action="store_true", help="also peak memory, each variant in its own process"
+    )
+    p.add_argument(
+        "--data_dir", metavar="DIR",
+        help="also images a second of the ImageNet loader, from class folders"
+    )
+    p.add_argument(
+        "--before", action="store_true",
+        help=(
+            "in place of training steps: imports, checkpoints, the default notebook, and with"
+            " --cifar10 its loading"
+        ),
+    )
+    p.add_argument(
+        "--cifar10", metavar="DIR",
+        help="with --before: CIFAR-10's files, in a layout that data/README.md names"
+    )
     p.add_argument("--json", metavar="FILE", help="write the result there")
     return p
 
 # %% ../nbs/bench.ipynb #29752e6d
 def _checked(a: argparse.Namespace) -> argparse.Namespace:
     "Options that make sense together; `ValueError` otherwise."
-    try: a.bits = tuple(int(k) for k in (a.bits or ("4" if a.quick else "1,2,4,8")).split(","))
-    except ValueError: raise ValueError(f"bits must be whole numbers separated by commas; got {a.bits!r}") from None
-    if bad := [k for k in a.bits if not 1 <= k <= 8]: raise ValueError(f"bits must be from 1 to 8; got {bad[0]}")
+    try:
+        a.bits = tuple(int(k) for k in (a.bits or ("4" if a.quick else "1,2,4,8")).split(","))
+    except ValueError:
+        raise ValueError(
+            f"bits must be whole numbers separated by commas; got {a.bits!r}"
+        ) from None
+    if bad := [k for k in a.bits if not 1 <= k <= 8]:
+        raise ValueError(f"bits must be from 1 to 8; got {bad[0]}")
     a.rounds = a.rounds or (12 if a.quick else 24)
-    if min(a.rounds, a.batch_size - 1, a.image_size) < 1: raise ValueError(f"rounds and image_size must be 1 or more and batch_size 2 or more; got {a.rounds}, {a.image_size}, {a.batch_size}")
-    if a.device not in ("cpu", "cuda") or (a.device == "cuda" and not torch.cuda.is_available()): raise ValueError(f"device must be cpu, or cuda where torch finds a GPU; got {a.device}")
+    if min(a.rounds, a.batch_size - 1, a.image_size) < 1:
+        raise ValueError(
+            f"rounds and image_size must be 1 or more and batch_size 2 or more; got {a.rounds},"
+            f" {a.image_size}, {a.batch_size}"
+        )
+    if a.device not in ("cpu", "cuda") or (a.device == "cuda" and not torch.cuda.is_available()):
+        raise ValueError(f"device must be cpu, or cuda where torch finds a GPU; got {a.device}")
     a.scaling = a.scaling.split(",") if a.scaling else []
-    if bad := [s for s in a.scaling if s not in SCALES]: raise ValueError(f"scaling must be of {', '.join(SCALES)}; got {bad[0]!r}")
+    if bad := [s for s in a.scaling if s not in SCALES]:
+        raise ValueError(f"scaling must be of {', '.join(SCALES)}; got {bad[0]!r}")
     a.share = tuple(int(n) for n in a.share.split(",")) if a.share else ()
-    if a.json and not Path(a.json).parent.is_dir(): raise ValueError(f"json: no folder {Path(a.json).parent}")
+    if a.json and not Path(a.json).parent.is_dir():
+        raise ValueError(f"json: no folder {Path(a.json).parent}")
     if a.cifar10 and not a.before: raise ValueError("cifar10 has a use with --before alone")
-    if a.before and (idle := [n for n in ("quick", "eager", "scaling", "share", "ablations", "others", "peak", "data_dir") if getattr(a, n)]): raise ValueError(f"{idle[0]} has no use with --before, which times no training step")
+    if a.before and (
+        idle := [
+            n
+            for n in (
+                "quick", "eager", "scaling", "share", "ablations", "others", "peak", "data_dir"
+            )
+            if getattr(a, n)
+        ]
+    ):
+        raise ValueError(f"{idle[0]} has no use with --before, which times no training step")
     create_model(a.model)
     return a
 
 def _seconds_to_build() -> dict[str, Optional[float]]:
-    "How long the fused operators and the convolution of codes take to build; None where they cannot be."
-    return {"fused": _built(FUSED_SOURCE) if not load_fused() else None, "codes": _built(CODE_SOURCE) if not load_codes() else None}
+    """How long the fused operators and the convolution of codes take to build; None where they
+    cannot be."""
+    return {
+        "fused": _built("fused.cpp") if not load_fused() else None,
+        "codes": _built("codes.cpp") if not load_codes() else None
+    }
 
-def _built(source: str) -> float:
+def _built(name: str) -> float:
     start = time.perf_counter()
-    with tempfile.TemporaryDirectory() as tmp: build_library(Path(tmp) / "again.so", source)
+    with tempfile.TemporaryDirectory() as tmp:
+        build_library(Path(tmp) / "again.so", source_of(name))
     return time.perf_counter() - start
 
 # %% ../nbs/bench.ipynb #131646c5
 def _measure_all(a: argparse.Namespace) -> dict:
     "Everything the options ask for, each printed as it is known."
-    told = dict(model=a.model, batch_size=a.batch_size, image_size=a.image_size, device=a.device, device_name=device_name(torch.device(a.device)), threads=torch.get_num_threads(), torch=str(torch.__version__), python=platform.python_version(),
-                kernels=torch.backends.cpu.get_cpu_capability(), dot_products=sorted({"avx512_vnni", "avx_vnni"} & set(processor_flags().split())), measured=time.strftime("%Y-%m-%d", time.gmtime()), argv=[w for w in sys.argv[1:] if w not in (a.json, a.data_dir, a.cifar10)])
+    told = dict(
+        model=a.model, batch_size=a.batch_size, image_size=a.image_size, device=a.device,
+        device_name=device_name(torch.device(a.device)), threads=torch.get_num_threads(),
+        torch=str(torch.__version__), python=platform.python_version(),
+        kernels=torch.backends.cpu.get_cpu_capability(),
+        dot_products=sorted({"avx512_vnni", "avx_vnni"} & set(processor_flags().split())),
+        measured=time.strftime("%Y-%m-%d", time.gmtime()),
+        argv=[w for w in sys.argv[1:] if w not in (a.json, a.data_dir, a.cifar10)]
+    )
     for section, found in _sections(a, told):
         told[section] = found
         if section not in ("rows", "others"): print(f"{section}: {json.dumps(found)}", flush=True)
-        if a.json: write_atomic(Path(a.json), json.dumps(told, indent=1) + "\n")  # what is known so far is kept
+        # what is known so far is kept
+        if a.json: write_atomic(Path(a.json), json.dumps(told, indent=1) + "\n")
     return told
 
 # %% ../nbs/bench.ipynb #035dc0c9
@@ -616,21 +1092,40 @@ def _sections(a: argparse.Namespace, told: dict) -> Iterator[tuple[str, Any]]:
     "(name, result) of each part that the options ask for, as soon as it is known."
     kept = lambda variants: [v for v in variants if not a.eager or "compiled" not in v.engine]
     def rows_of(variants, rounds):
-        out = measure(kept(variants), a.model, a.batch_size, a.image_size, rounds, a.device, cold=not a.quick)
-        for r in out: print(f"{r['variant']:>32}: {r['step_ms']:7.1f} ms  {r['ratio']:.3f}x {r['ratio_to']} (quartiles {r['ratio_q1']:.3f} to {r['ratio_q3']:.3f}, {r['rounds']} rounds)  keeps {r['saved_mb']:.1f} MB, {r['saved_ratio']:.3f}x", flush=True)
+        out = measure(
+            kept(variants), a.model, a.batch_size, a.image_size, rounds, a.device, cold=not a.quick
+        )
+        for r in out:
+            print(
+                f"{r['variant']:>32}: {r['step_ms']:7.1f} ms  {r['ratio']:.3f}x {r['ratio_to']}"
+                f" (quartiles {r['ratio_q1']:.3f} to {r['ratio_q3']:.3f}, {r['rounds']} rounds) "
+                f" keeps {r['saved_mb']:.1f} MB, {r['saved_ratio']:.3f}x",
+                flush=True,
+            )
         return out
     if a.before: yield from _before(a); return
     yield "rows", rows_of(all_variants(a.quick, a.bits, a.device), a.rounds)
     if not a.quick:
-        macs = count_macs(create_model(a.model, 10, 3), torch.randn(1, 3, a.image_size, a.image_size))
+        macs = count_macs(
+            create_model(a.model, 10, 3), torch.randn(1, 3, a.image_size, a.image_size)
+        )
         yield "build_s", _seconds_to_build()
-        yield "break_even_macs", {k: v for k, v in break_even(told["rows"], macs, a.batch_size, told["build_s"]).items() if math.isfinite(v)}
+        yield "break_even_macs", {
+            k: v
+            for k, v in break_even(told["rows"], macs, a.batch_size, told["build_s"]).items()
+            if math.isfinite(v)
+        }
         yield "roofline", roofline(a.model, a.batch_size, a.image_size, told["rows"], a.device)
-    if not a.quick or a.device == "cuda": yield "loop", loop_rows(a.model, a.batch_size, a.image_size, a.device)
+    if not a.quick or a.device == "cuda":
+        yield "loop", loop_rows(a.model, a.batch_size, a.image_size, a.device)
     if a.scaling: yield "scaling", [r for s in a.scaling for r in scaling(s, device=a.device)]
     if a.ablations: yield "ablations", ablations(a.model, a.batch_size, a.image_size)
     if a.share: yield "share", share(a.share, a.model, a.batch_size, a.image_size, a.device)
-    if a.peak: yield "peak", peak_memory(kept(all_variants(True, a.bits, a.device)), a.model, a.batch_size, a.image_size, a.device)
+    if a.peak:
+        yield "peak", peak_memory(
+            kept(all_variants(True, a.bits, a.device)), a.model, a.batch_size, a.image_size,
+            a.device
+        )
     if a.data_dir: yield "loader", _loader_rates(a.data_dir)
     if a.others: yield "others", rows_of(other_variants(), max(3, a.rounds // 4))
 
@@ -648,7 +1143,8 @@ def _loader_rates(data_dir: str) -> list[dict]:
 
 # %% ../nbs/bench.ipynb #9ba0019e
 def main(argv: Optional[list[str]] = None) -> int:
-    "Entry of `python -m pact_nb.bench`: prints each part, and keeps what is known so far in `--json FILE`, with where it was measured."
+    """Entry of `python -m pact_nb.bench`: prints each part, and keeps what is known so far in
+    `--json FILE`, with where it was measured."""
     try: _measure_all(_checked(_options().parse_args(argv)))
     except ValueError as e: print(f"error: {e}", file=sys.stderr); return 2
     return 0

@@ -17,20 +17,32 @@ W_SCALES = ("layer", "channel")
 
 def check_scale(per: str) -> str:
     "Return `per` if it is a known choice; else `ValueError`."
-    if per not in W_SCALES: raise ValueError(f"w_scale must be one of {', '.join(W_SCALES)}; got {per!r}")
+    if per not in W_SCALES:
+        raise ValueError(f"w_scale must be one of {', '.join(W_SCALES)}; got {per!r}")
     return per
 
 def binary(
     w: Tensor,  # weights of one layer, any shape, output channels first; floating point
-    per: str = "layer",  # one scale for the "layer", or for each output "channel" (the first dimension)
-    signs: Optional[Tensor] = None,  # ±1, as `w`, held from before; None: sign(w), where sign(0) = +1
+    # one scale for the "layer", or for each output "channel" (the first dimension)
+    per: str = "layer",
+    # ±1, as `w`, held from before; None: sign(w), where sign(0) = +1
+    signs: Optional[Tensor] = None,
 ) -> Tensor:  # ±a, as `w`, with a = mean of w·sign; NaN if any w is not finite
-    "1-bit weights with the scale of least squared error for their signs; identity gradient, the scale taken as constant."
+    """1-bit weights with the scale of least squared error for their signs; identity gradient,
+    the scale taken as constant."""
     wf = w.to(torch.promote_types(w.dtype, torch.float32))
     wf = straight_through(wf, wf)
-    b = torch.where(wf.detach() < 0, -1.0, 1.0).to(wf.dtype) if signs is None else signs.to(wf.dtype)
+    b = (
+        torch.where(wf.detach() < 0, -1.0, 1.0).to(wf.dtype)
+        if signs is None
+        else signs.to(wf.dtype)
+    )
     p = wf.detach() * b
-    a = p.mean() if check_scale(per) == "layer" else p.flatten(1).mean(1).view(-1, *[1] * (w.dim() - 1))
+    a = (
+        p.mean()
+        if check_scale(per) == "layer"
+        else p.flatten(1).mean(1).view(-1, *[1] * (w.dim() - 1))
+    )
     return straight_through(a * b, wf).to(w.dtype)
 
 # %% ../nbs/04_binary.ipynb #ee677ce9
@@ -38,9 +50,13 @@ class Absolute(float):
     "A threshold of hysteresis in the weights' own units, as source document 004 has it."
 
 def check_width(width: float) -> float:
-    "Return `width` if hysteresis is defined for it, 0 to 0.5, or any `Absolute`; else `ValueError`."
+    """Return `width` if hysteresis is defined for it, 0 to 0.5, or any `Absolute`; else
+    `ValueError`."""
     if isinstance(width, Absolute) and 0 <= width < math.inf: return width
-    if isinstance(width, bool) or not isinstance(width, (int, float)) or not 0 <= width <= 0.5: raise ValueError(f"hysteresis must be a number from 0 to 0.5 (of the layer's mean |w|); got {width!r}")
+    if isinstance(width, bool) or not isinstance(width, (int, float)) or not 0 <= width <= 0.5:
+        raise ValueError(
+            f"hysteresis must be a number from 0 to 0.5 (of the layer's mean |w|); got {width!r}"
+        )
     return float(width)
 
 @torch.no_grad()

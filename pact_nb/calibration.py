@@ -21,13 +21,17 @@ from .training import ALPHA_FLOOR, alphas
 
 # %% ../nbs/10b_calibration.ipynb #f4bd9372
 class _Tail(fx.Interpreter):
-    "A traced network on one batch: run as far as some module once, and from there to the end as often as wanted."
+    """A traced network on one batch: run as far as some module once, and from there to the end
+    as often as wanted."""
     def __init__(self, model: fx.GraphModule, x: Tensor):
         super().__init__(model)
         self.nodes, self.at, self.args_iter = list(model.graph.nodes), 0, iter((x,))
 
     def call_function(self, target, args, kwargs):
-        return super().call_function(operator.add if target is operator.iadd else target, args, kwargs)  # += would change what is kept
+        # += would change what is kept
+        return super().call_function(
+            operator.add if target is operator.iadd else target, args, kwargs
+        )
 
     def _go(self, to: int) -> None:
         for n in self.nodes[self.at:to]:
@@ -52,7 +56,8 @@ class _Whole:
     def advance(self, name: str) -> None: pass
     def finish(self) -> Tensor: return self.model(self.x)
 
-def _runner(model: nn.Module, x: Tensor) -> Any: return (_Tail if isinstance(model, fx.GraphModule) else _Whole)(model, x)
+def _runner(model: nn.Module, x: Tensor) -> Any:
+    return (_Tail if isinstance(model, fx.GraphModule) else _Whole)(model, x)
 
 def _entropy(logits: Tensor, y: Tensor) -> float:
     "Cross-entropy in nats; infinite where it is NaN, so that it is never the least."
@@ -75,9 +80,11 @@ def entropy_at(
     name: str,  # the activation whose α is varied
     values: Iterable[float],  # the α to try, each above 0
 ) -> list[float]:  # cross-entropy for each, nats
-    "The loss along one α, all others fixed, in evaluation mode; `ValueError` for a name that has no α."
+    """The loss along one α, all others fixed, in evaluation mode; `ValueError` for a name that
+    has no α."""
     found = alphas(model)
-    if name not in found: raise ValueError(f"{name!r} has no α; those that have are {', '.join(found)}")
+    if name not in found:
+        raise ValueError(f"{name!r} has no α; those that have are {', '.join(found)}")
     with evaluating(model):
         run = _runner(model, x); run.advance(name)
         return _try(run, found[name], y, values)
@@ -86,16 +93,25 @@ def entropy_at(
 GRID = (0.4, 0.6, 0.75, 0.9, 1.1, 1.3, 1.6)  # multiples of the present α
 
 def _in_order(model: nn.Module) -> dict[str, nn.Parameter]:
-    "Each learned α by the name of its PACT, in the order in which they run; without a graph, in that of registration."
+    """Each learned α by the name of its PACT, in the order in which they run; without a graph,
+    in that of registration."""
     found = alphas(model)
-    calls = [n.target for n in model.graph.nodes if n.op == "call_module"] if isinstance(model, fx.GraphModule) else found
+    calls = (
+        [n.target for n in model.graph.nodes if n.op == "call_module"]
+        if isinstance(model, fx.GraphModule)
+        else found
+    )
     return {n: found[n] for n in dict.fromkeys(calls) if n in found}
 
 def _check_batch(model: nn.Module, x: Tensor, y: Tensor) -> float:
     "The cross-entropy to start from; `ValueError` if images and labels or the loss are not usable."
-    if len(x) != len(y) or not len(x): raise ValueError(f"one label for each image is needed; got {len(x)} images and {len(y)} labels")
+    if len(x) != len(y) or not len(x):
+        raise ValueError(
+            f"one label for each image is needed; got {len(x)} images and {len(y)} labels"
+        )
     start = _entropy(model(x), y)
-    if start == math.inf: raise ValueError("the cross-entropy is not finite before anything is changed")
+    if start == math.inf:
+        raise ValueError("the cross-entropy is not finite before anything is changed")
     return start
 
 # %% ../nbs/10b_calibration.ipynb #530f6b5d
@@ -105,9 +121,12 @@ def entropy_alphas(
     y: Tensor,  # its labels
     grid: Iterable[float] = GRID,  # candidates as multiples of the present α, above 0
     sweeps: int = 1,  # times through all layers
-) -> tuple[dict[str, float], list[float]]:  # name → new α; cross-entropy before, and after each layer
-    "Coordinate search for the α of least cross-entropy, from the present ones; nothing but α changes, and the loss on `x` never rises."
-    if not (grid := tuple(grid)) or not all(0 < f < math.inf for f in grid): raise ValueError(f"grid must hold factors above 0; got {grid}")
+    # name → new α; cross-entropy before, and after each layer
+) -> tuple[dict[str, float], list[float]]:
+    """Coordinate search for the α of least cross-entropy, from the present ones; nothing but α
+    changes, and the loss on `x` never rises."""
+    if not (grid := tuple(grid)) or not all(0 < f < math.inf for f in grid):
+        raise ValueError(f"grid must hold factors above 0; got {grid}")
     if sweeps < 1: raise ValueError(f"sweeps must be 1 or more; got {sweeps}")
     order = _in_order(model)
     with evaluating(model):
@@ -124,7 +143,10 @@ def entropy_alphas(
     return {n: a.item() for n, a in order.items()}, losses
 
 # %% ../nbs/10b_calibration.ipynb #5be20437
-def _alpha_steps(model: nn.Module, opt: torch.optim.Optimizer, x: Tensor, y: Tensor, params: list, batch_size: int, gen: torch.Generator) -> None:
+def _alpha_steps(
+    model: nn.Module, opt: torch.optim.Optimizer, x: Tensor, y: Tensor, params: list,
+    batch_size: int, gen: torch.Generator
+) -> None:
     "One epoch over `x` in which only α moves."
     for i in torch.randperm(len(x), generator=gen).split(batch_size):
         grads = torch.autograd.grad(F.cross_entropy(model(x[i]).float(), y[i]), params)
@@ -141,13 +163,19 @@ def learn_alphas(
     lr: float = 0.02,  # of Adam, as a share of each α at the start
     batch_size: int = 64,
     seed: int = 0,  # of the order of the images
-) -> tuple[dict[str, float], list[float]]:  # name → new α; cross-entropy on `x` before, and the least so far after each epoch
-    "Learn α by its modules' own gradient rule, weights frozen; the α of the best epoch stay, so the loss on `x` never rises."
+    # name → new α; cross-entropy on `x` before, and the least so far after each epoch
+) -> tuple[dict[str, float], list[float]]:
+    """Learn α by its modules' own gradient rule, weights frozen; the α of the best epoch stay,
+    so the loss on `x` never rises."""
     order, gen = _in_order(model), torch.Generator().manual_seed(seed)
     params, best = list(order.values()), [p.item() for p in order.values()]
     with modes_kept(model):
         with torch.no_grad(): losses = [_check_batch(model.eval(), x, y)]
-        opt = torch.optim.Adam([dict(params=[p], lr=lr * p.item()) for p in params]) if params else None
+        opt = (
+            torch.optim.Adam([dict(params=[p], lr=lr * p.item()) for p in params])
+            if params
+            else None
+        )
         for _ in range(epochs if params else 0):
             _alpha_steps(model, opt, x, y, params, batch_size, gen)
             with torch.no_grad(): now = _entropy(model(x), y)
@@ -162,14 +190,21 @@ def _norms_behind(model: nn.Module) -> dict[str, str]:
     if not isinstance(model, fx.GraphModule): return {}
     mods, out = dict(model.named_modules()), {}
     for n in model.graph.nodes:
-        if n.op != "call_module" or not isinstance(mods[n.target], QuantWeight) or len(n.users) != 1: continue
+        if (
+            n.op != "call_module"
+            or not isinstance(mods[n.target], QuantWeight)
+            or len(n.users) != 1
+        ):
+            continue
         (user,) = n.users
         norm = mods[user.target] if user.op == "call_module" else None
-        if isinstance(norm, _BatchNorm) and norm.running_mean is not None: out[n.target] = user.target
+        if isinstance(norm, _BatchNorm) and norm.running_mean is not None:
+            out[n.target] = user.target
     return out
 
 def _mean(layer: nn.Module, out: Tensor) -> Tensor:
-    "Mean over everything but the channels: the last dimension of a linear layer's output, else the second."
+    """Mean over everything but the channels: the last dimension of a linear layer's output, else
+    the second."""
     channels = out.dim() - 1 if isinstance(layer, nn.Linear) else 1
     return out.float().mean([d for d in range(out.dim()) if d != channels])
 
@@ -179,7 +214,10 @@ def _twin_means(twin: nn.Module, names: Iterable[str], x: Tensor) -> dict[str, T
     found = {}
     def look(name):
         def hook(m, args, out):
-            if name in found: raise ValueError(f"{name} runs twice in one forward pass: one constant cannot be right for both")
+            if name in found:
+                raise ValueError(
+                    f"{name} runs twice in one forward pass: one constant cannot be right for both"
+                )
             found[name] = _mean(m, out)
         return hook
     try:
@@ -189,7 +227,8 @@ def _twin_means(twin: nn.Module, names: Iterable[str], x: Tensor) -> dict[str, T
 
 # %% ../nbs/10b_calibration.ipynb #545c05ac
 def _into_norm(norm: nn.Module, theirs: nn.Module, goal: Tensor, now: Tensor) -> Tensor:
-    "Move `norm`'s running mean so that the mean behind it is the twin's; the shift of its input that this amounts to."
+    """Move `norm`'s running mean so that the mean behind it is the twin's; the shift of its
+    input that this amounts to."""
     scale = torch.sqrt((norm.running_var + norm.eps) / (theirs.running_var + theirs.eps))
     shift = (goal - theirs.running_mean) * scale - (now - norm.running_mean)
     norm.running_mean.sub_(shift)
@@ -199,7 +238,9 @@ def _into_bias(m: nn.Module, out: Tensor, shift: Tensor) -> Tensor:
     "Add `shift` to the layer's bias, which is made where there is none, and to the output at hand."
     if m.bias is None: m.bias = nn.Parameter(torch.zeros_like(shift, dtype=m.weight.dtype))
     m.bias.data.add_(shift)
-    return out + (shift if isinstance(m, nn.Linear) else shift.view(-1, *[1] * (out.dim() - 2))).to(out.dtype)
+    return out + (shift if isinstance(m, nn.Linear) else shift.view(-1, *[1] * (out.dim() - 2))).to(
+        out.dtype
+    )
 
 # %% ../nbs/10b_calibration.ipynb #2d44ba85
 def correct_bias(
@@ -207,31 +248,48 @@ def correct_bias(
     twin: nn.Module,  # the float network it was made from
     x: Tensor,  # calibration batch, on the device of both
 ) -> dict[str, Tensor]:  # name of each layer → what was added to each output channel, [channels]
-    "Give each layer's output the channel means it has in `twin`, in the order of the network; `ValueError` where layers do not match."
-    norms, layers = _norms_behind(model), {n: m for n, m in model.named_modules() if isinstance(m, QuantWeight)}
+    """Give each layer's output the channel means it has in `twin`, in the order of the network;
+    `ValueError` where layers do not match."""
+    norms, layers = _norms_behind(model), {
+        n: m for n, m in model.named_modules() if isinstance(m, QuantWeight)
+    }
     goal, shifts = _twin_means(twin, layers, x), {}
     def mend(name):
         def hook(m, args, out):
-            if name in norms: shifts[name] = _into_norm(model.get_submodule(norms[name]), twin.get_submodule(norms[name]), goal[name], _mean(m, out))
-            else: shifts[name] = goal[name] - _mean(m, out); return _into_bias(m, out, shifts[name])
+            if name in norms:
+                shifts[name] = _into_norm(
+                    model.get_submodule(norms[name]), twin.get_submodule(norms[name]), goal[name],
+                    _mean(m, out)
+                )
+            else:
+                shifts[name] = goal[name] - _mean(m, out)
+                return _into_bias(m, out, shifts[name])
         return hook
     with hooked([(m, mend(n)) for n, m in layers.items()]), evaluating(model): model(x)
     return shifts
 
 # %% ../nbs/10b_calibration.ipynb #6288e6d7
-POST_METHODS = (*CALIBRATIONS, "entropy", "learned")  # how α is chosen; the last two start from "mse"
+# how α is chosen; the last two start from "mse"
+POST_METHODS = (*CALIBRATIONS, "entropy", "learned")
 REPAIRS = ("none", "bias", "norms", "norms, bias")
 
-def set_alphas(model: nn.Module, x: Tensor, y: Tensor, method: str = "mse", q: float = 99.9) -> None:
-    "Set each α of a quantized network by one of `POST_METHODS`, in evaluation mode; `q` is for percentile."
-    if method not in POST_METHODS: raise ValueError(f"method must be one of {', '.join(POST_METHODS)}; got {method!r}")
-    with modes_kept(model): calibrate(model.eval(), x, method if method in CALIBRATIONS else "mse", q)
+def set_alphas(
+    model: nn.Module, x: Tensor, y: Tensor, method: str = "mse", q: float = 99.9
+) -> None:
+    """Set each α of a quantized network by one of `POST_METHODS`, in evaluation mode; `q` is for
+    percentile."""
+    if method not in POST_METHODS:
+        raise ValueError(f"method must be one of {', '.join(POST_METHODS)}; got {method!r}")
+    with modes_kept(model):
+        calibrate(model.eval(), x, method if method in CALIBRATIONS else "mse", q)
     if method == "entropy": entropy_alphas(model, x, y)
     if method == "learned": learn_alphas(model, x, y)
 
 def mend(model: nn.Module, twin: nn.Module, x: Tensor, repair: str) -> nn.Module:
-    "Correct means (bias), take batch norm's statistics anew (norms), both or neither, in place; the model."
-    if repair not in REPAIRS: raise ValueError(f"repair must be one of {'; '.join(REPAIRS)}; got {repair!r}")
+    """Correct means (bias), take batch norm's statistics anew (norms), both or neither, in
+    place; the model."""
+    if repair not in REPAIRS:
+        raise ValueError(f"repair must be one of {'; '.join(REPAIRS)}; got {repair!r}")
     if "norms" in repair: reestimate_norms(model, [x])
     if "bias" in repair: correct_bias(model, twin, x)
     return model

@@ -27,7 +27,8 @@ class SaveError(OSError):
     "A file could not be written; the message says what is still intact."
 
 def write_atomic(path: Path, content: bytes | str) -> None:
-    "Write to a temporary file beside `path`, fsync, rename; `SaveError` when that fails, with the old file intact."
+    """Write to a temporary file beside `path`, fsync, rename; `SaveError` when that fails, with
+    the old file intact."""
     tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(tmp, "wb") as f:
@@ -54,7 +55,12 @@ def previous(path: Path) -> Path:
 
 def _sha(content: bytes) -> str: return hashlib.sha256(content).hexdigest()
 
-def _hashes(path: Path) -> list[str]: return _beside(path).read_text(encoding="ascii", errors="replace").split() if _beside(path).is_file() else []
+def _hashes(path: Path) -> list[str]:
+    return (
+        _beside(path).read_text(encoding="ascii", errors="replace").split()
+        if _beside(path).is_file()
+        else []
+    )
 
 def _sound(path: Path) -> bytes:
     "What is at `path`, if it is what was written; else nothing."
@@ -69,7 +75,8 @@ def _replace(path: Path, content: bytes, old: bytes) -> None:
 
 # %% ../nbs/08c_checkpoints.ipynb #c2cebc99
 def save_weights(path: Path, state: dict, keep: bool = False) -> None:
-    "Save a dict of tensors and plain values with its SHA-256 beside it; `keep` makes the present file the previous one."
+    """Save a dict of tensors and plain values with its SHA-256 beside it; `keep` makes the
+    present file the previous one."""
     torch.save(state, buffer := io.BytesIO())
     old = _sound(path)
     if keep and old: _replace(previous(path), old, _sound(previous(path)))
@@ -77,11 +84,16 @@ def save_weights(path: Path, state: dict, keep: bool = False) -> None:
 
 # %% ../nbs/08c_checkpoints.ipynb #8154543a
 def load_weights(path: Path) -> dict:
-    "Load what `save_weights` wrote, on the CPU; `ValueError` if it is missing, damaged, or would run code."
+    """Load what `save_weights` wrote, on the CPU; `ValueError` if it is missing, damaged, or
+    would run code."""
     if not path.is_file(): raise ValueError(f"{path}: no such file")
     content, want = path.read_bytes(), _hashes(path)
-    if not want: raise ValueError(f"{path}: no SHA-256 beside it ({_beside(path).name}), so it cannot be checked")
-    if _sha(content) not in want: raise ValueError(f"{path}: damaged (its SHA-256 is not the one written beside it)")
+    if not want:
+        raise ValueError(
+            f"{path}: no SHA-256 beside it ({_beside(path).name}), so it cannot be checked"
+        )
+    if _sha(content) not in want:
+        raise ValueError(f"{path}: damaged (its SHA-256 is not the one written beside it)")
     return read_tensors(content, path)
 
 def read_tensors(content: bytes, path: Path) -> dict:
@@ -89,10 +101,15 @@ def read_tensors(content: bytes, path: Path) -> dict:
     try: return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as e:
         found = re.search(r"GLOBAL (\S+)", str(e))
-        raise ValueError(f"{path}: not a checkpoint of tensors and plain values{f' (it names {found[1]})' if found else ''}; it is refused, as loading it might run code") from e
+        raise ValueError(
+            f"{path}: not a checkpoint of tensors and plain"
+            f" values{f' (it names {found[1]})' if found else ''}; it is refused, as loading it"
+            " might run code"
+        ) from e
 
 def load_last(path: Path, say: Callable[[str], None] = print) -> Optional[dict]:
-    "The checkpoint at `path`, else the one before with a message, else None where there is none; `ValueError` if both are damaged."
+    """The checkpoint at `path`, else the one before with a message, else None where there is
+    none; `ValueError` if both are damaged."""
     there, wrong = [p for p in (path, previous(path)) if p.is_file()], []
     for p in there:
         try: state = load_weights(p)
@@ -140,7 +157,8 @@ class Watch:
 
     def _note(self, number: int, frame: Any) -> None:
         name = signal.Signals(number).name
-        if self.signal == name == "SIGINT": raise KeyboardInterrupt("second SIGINT: stopped at once")
+        if self.signal == name == "SIGINT":
+            raise KeyboardInterrupt("second SIGINT: stopped at once")
         self.signal = name if not self.signal or name == "SIGINT" else self.signal
 
     def __enter__(self) -> "Watch":

@@ -38,8 +38,13 @@ def parse_bits_by(
     out = {}
     for part in filter(None, (p.strip() for p in text.split(","))):
         pattern, _, bits = part.partition("=")
-        try: w, a = (int(b) for b in (bits.split("/") if "/" in bits else (bits, bits)))
-        except ValueError: raise ValueError(f"bits_by: cannot read {part!r}; write name=bits or name=w_bits/a_bits, separated by commas") from None
+        try:
+            w, a = (int(b) for b in (bits.split("/") if "/" in bits else (bits, bits)))
+        except ValueError:
+            raise ValueError(
+                f"bits_by: cannot read {part!r}; write name=bits or name=w_bits/a_bits, separated"
+                " by commas"
+            ) from None
         out[pattern.strip()] = check_bits(w, "bits_by"), check_bits(a, "bits_by")
     return out
 
@@ -63,7 +68,8 @@ def signed_grid(
 ) -> Tensor:  # float32 [2**k], or [2**k − 1] with a zero, ascending
     "Symmetric levels from −α to α: step 2α/(2^k−1), or α/(2^(k−1)−1) with a zero."
     if not zero: return (2 * torch.arange(2**k) - n_steps(k)) * (alpha / n_steps(k))
-    if k < 2: raise ValueError("a 1-bit symmetric grid with a zero has no other level; use zero=False")
+    if k < 2:
+        raise ValueError("a 1-bit symmetric grid with a zero has no other level; use zero=False")
     half = n_steps(k - 1)
     return torch.arange(-half, half + 1) * (alpha / half)
 
@@ -76,7 +82,8 @@ def encode(
     hi: int = 255,  # largest code
 ) -> Tensor:  # codes q, int32, the shape of `r`
     "q = round(r/S + Z), kept within [lo, hi]; ties go to the even code. Inverse of `decode`."
-    if not (torch.as_tensor(scale) > 0).all(): raise ValueError(f"scale must be above 0; got {scale}")
+    if not (torch.as_tensor(scale) > 0).all():
+        raise ValueError(f"scale must be above 0; got {scale}")
     if not torch.isfinite(r).all(): raise ValueError("non-finite input has no code")
     return torch.round(r / scale + zero).clamp(lo, hi).to(torch.int32)
 
@@ -99,7 +106,8 @@ def round_ste(x: Tensor) -> Tensor:
 
 # %% ../nbs/00_core.ipynb #cbfe738e
 def levels_used(x: Tensor) -> Tensor:
-    "The distinct values of `x`, ascending; 0-d and empty tensors allowed. NaN counts as one level each."
+    """The distinct values of `x`, ascending; 0-d and empty tensors allowed. NaN counts as one
+    level each."""
     return torch.unique(x.detach())
 
 # %% ../nbs/00_core.ipynb #ca29b838
@@ -118,7 +126,8 @@ def evaluating(model: nn.Module):
 
 @contextmanager
 def buffers_kept(model: nn.Module):
-    "Run `model` inside, in training mode too; its buffers (batch norm's statistics) as before afterwards."
+    """Run `model` inside, in training mode too; its buffers (batch norm's statistics) as before
+    afterwards."""
     buffers = {n: b.clone() for n, b in model.named_buffers()}
     try: yield model
     finally:
@@ -127,7 +136,8 @@ def buffers_kept(model: nn.Module):
 # %% ../nbs/00_core.ipynb #838707cb
 @contextmanager
 def hooked(
-    hooks: Iterable[tuple[nn.Module, Callable]],  # module, and what is called with (module, inputs, output)
+    # module, and what is called with (module, inputs, output)
+    hooks: Iterable[tuple[nn.Module, Callable]],
     before: bool = False,  # called before the module runs, with (module, inputs)
     kwargs: bool = False,  # with (module, inputs, inputs by name[, output])
 ):
@@ -144,7 +154,9 @@ def hooked(
 # %% ../nbs/00_core.ipynb #c65dbf90
 def watched() -> bool:
     "Whether a person has this notebook open, in Jupyter or by Voila."
-    return bool(os.environ.get("JPY_SESSION_NAME")) or os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
+    return bool(os.environ.get("JPY_SESSION_NAME")) or os.environ.get(
+        "SERVER_SOFTWARE", ""
+    ).startswith("voila")
 
 # %% ../nbs/00_core.ipynb #5cf71310
 _ANEW = "Leave it out and start it anew, or quantize to the same bits"
@@ -171,7 +183,8 @@ class GridState:
         if other and self.refuses: return lists[2].append(f"{words}. {_ANEW}")
         super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, *lists)
         if other: warnings.warn(f"{words}. {_FROM_DATA}", stacklevel=4)
-        elif held and there is None and (no := self.misfit()): warnings.warn(prefix + no)
+        elif held and there is None and (no := self.misfit()):
+            warnings.warn(prefix + no, stacklevel=4)
 
 # %% ../nbs/00_core.ipynb #8e8c1e1c
 def seed_of(*numbers: int) -> int:

@@ -60,7 +60,8 @@ def cost(
 # %% ../nbs/13_cost.ipynb #a7505daa
 @dataclass(frozen=True)
 class Machine:
-    "The paper's accelerator (sec. 6): MAC array, clock, cores at 16 bits, on-chip memory, external bandwidth."
+    """The paper's accelerator (sec. 6): MAC array, clock, cores at 16 bits, on-chip memory,
+    external bandwidth."""
     rows: int = 8  # input channels at once
     columns: int = 64  # output channels at once
     clock: float = 2e9  # Hz
@@ -68,7 +69,13 @@ class Machine:
     on_chip: float = 16e6  # bytes
     bandwidth: float = float("inf")  # bytes a second
     def __post_init__(self):
-        if min(self.rows, self.columns, self.clock, self.cores, self.bandwidth) <= 0 or self.on_chip < 0: raise ValueError(f"a machine needs rows, columns, clock, cores and bandwidth above 0; got {self}")
+        if (
+            min(self.rows, self.columns, self.clock, self.cores, self.bandwidth) <= 0
+            or self.on_chip < 0
+        ):
+            raise ValueError(
+                f"a machine needs rows, columns, clock, cores and bandwidth above 0; got {self}"
+            )
 
     def rate(self, k: int) -> float:
         "MACs a second at k bits, everything busy."
@@ -90,17 +97,27 @@ def images_per_second(
         if size <= free: stays.add(i); free -= size
     seconds = 0.0
     for i, l in enumerate(layers):
-        compute = l["macs"] / (machine.rate(l["bits"]) * _busy(l["c_in"], machine.rows) * _busy(l["c_out"], machine.columns))
-        seconds += max(compute, 0.0 if i in stays else l["weights"] * l["bits"] / 8 / machine.bandwidth)
+        compute = l["macs"] / (
+            machine.rate(l["bits"])
+            * _busy(l["c_in"], machine.rows)
+            * _busy(l["c_out"], machine.columns)
+        )
+        seconds += max(
+            compute, 0.0 if i in stays else l["weights"] * l["bits"] / 8 / machine.bandwidth
+        )
     return 1 / seconds
 
 # %% ../nbs/13_cost.ipynb #b37c3b2c
 @cache
 def _sizes(name: str) -> list[dict]:
     "macs, weights, c_in, c_out of each layer of a network, counted once."
-    with torch.device("meta"): net, x = create_model(name), torch.zeros(1, 3, input_size(name), input_size(name))
+    with torch.device("meta"):
+        net, x = create_model(name), torch.zeros(1, 3, input_size(name), input_size(name))
     found = [(r, *net.get_submodule(r["layer"]).weight.shape[:2]) for r in cost(net, x)]
-    return [dict(macs=r["macs"], weights=r["weights"], c_in=c_in, c_out=c_out) for r, c_out, c_in in found]
+    return [
+        dict(macs=r["macs"], weights=r["weights"], c_in=c_in, c_out=c_out)
+        for r, c_out, c_in in found
+    ]
 
 def network_layers(
     name: str,  # of `list_models()`
@@ -109,7 +126,10 @@ def network_layers(
 ) -> list[dict]:  # macs, weights, c_in, c_out, bits
     "The layers of a network for `images_per_second`."
     sizes = _sizes(name)
-    return [dict(s, bits=(ends or bits) if i in (0, len(sizes) - 1) else bits) for i, s in enumerate(sizes)]
+    return [
+        dict(s, bits=(ends or bits) if i in (0, len(sizes) - 1) else bits)
+        for i, s in enumerate(sizes)
+    ]
 
 # %% ../nbs/13_cost.ipynb #9bfdbe5c
 def cost_page() -> "ipywidgets.Widget":
@@ -117,7 +137,20 @@ def cost_page() -> "ipywidgets.Widget":
     import ipywidgets as w
     import matplotlib.pyplot as plt
     def draw(network, cores, bandwidth, on_chip, ends_at_8_bits):
-        rates = [images_per_second(network_layers(network, k, 8 if ends_at_8_bits and k < 8 else None), Machine(cores=cores, bandwidth=bandwidth * 1e9, on_chip=on_chip * 1e6)) for k in (16, 8, 4, 2)]
-        fig, ax = plt.subplots(figsize=(5, 2.6)); bars = ax.bar(["16", "8", "4", "2"], rates, color="C0"); ax.bar_label(bars, [f"{r:,.0f}" for r in rates])
+        rates = [
+            images_per_second(
+                network_layers(network, k, 8 if ends_at_8_bits and k < 8 else None),
+                Machine(cores=cores, bandwidth=bandwidth * 1e9, on_chip=on_chip * 1e6)
+            )
+            for k in (16, 8, 4, 2)
+        ]
+        fig, ax = plt.subplots(figsize=(5, 2.6))
+        bars = ax.bar(["16", "8", "4", "2"], rates, color="C0")
+        ax.bar_label(bars, [f"{r:,.0f}" for r in rates])
         ax.set(xlabel="bits", ylabel="images / s", ylim=(0, 1.15 * max(rates))); plt.show()
-    return w.interactive(draw, network=["resnet50", "resnet18", "alexnet_bn", "resnet20"], cores=w.IntSlider(4, 1, 16), bandwidth=w.FloatLogSlider(64, base=10, min=0, max=4, description="GB/s"), on_chip=w.FloatSlider(16, min=0, max=64, description="on chip / MB"), ends_at_8_bits=True)
+    return w.interactive(
+        draw, network=["resnet50", "resnet18", "alexnet_bn", "resnet20"],
+        cores=w.IntSlider(4, 1, 16),
+        bandwidth=w.FloatLogSlider(64, base=10, min=0, max=4, description="GB/s"),
+        on_chip=w.FloatSlider(16, min=0, max=64, description="on chip / MB"), ends_at_8_bits=True
+    )

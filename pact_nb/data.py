@@ -60,9 +60,17 @@ class Data:
 # %% ../nbs/07_data.ipynb #b6235b45
 def _check_split(s: Split, classes: list, where: str) -> Split:
     if len(s) == 0: raise ValueError(f"{where}: no images")
-    if s.x.dtype != torch.uint8 or s.x.dim() != 4 or len(s.x) != len(s.y): raise ValueError(f"{where}: expected uint8 [N, C, H, W] and N labels; got {s.x.dtype} {tuple(s.x.shape)} and {len(s.y)}")
+    if s.x.dtype != torch.uint8 or s.x.dim() != 4 or len(s.x) != len(s.y):
+        raise ValueError(
+            f"{where}: expected uint8 [N, C, H, W] and N labels; got {s.x.dtype} {tuple(s.x.shape)}"
+            f" and {len(s.y)}"
+        )
     lo, hi = s.y.min().item(), s.y.max().item()
-    if lo < 0 or hi >= len(classes): raise ValueError(f"{where}: labels run from {lo} to {hi}, but there are {len(classes)} classes (0 to {len(classes) - 1})")
+    if lo < 0 or hi >= len(classes):
+        raise ValueError(
+            f"{where}: labels run from {lo} to {hi}, but there are {len(classes)} classes (0 to"
+            f" {len(classes) - 1})"
+        )
     return s
 
 def _hash(*splits: Split) -> str:
@@ -78,12 +86,20 @@ def held_out(
     seed: int,  # of the permutation that chooses
     train_images: Optional[int] = None,  # use only so many of the others; None: all
 ) -> tuple[Tensor, Tensor]:  # sorted positions of the validation and of the training part, int64
-    "Which training images are held out and which are trained on; `ValueError` if none or too few are left."
-    if not 0 <= valid_fraction < 1: raise ValueError(f"valid_fraction must be from 0 up to but not including 1; got {valid_fraction}")
+    """Which training images are held out and which are trained on; `ValueError` if none or too
+    few are left."""
+    if not 0 <= valid_fraction < 1:
+        raise ValueError(
+            f"valid_fraction must be from 0 up to but not including 1; got {valid_fraction}"
+        )
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     k = round(valid_fraction * n)
     if k == n: raise ValueError(f"valid_fraction {valid_fraction} leaves no training image of {n}")
-    if train_images is not None and not 1 <= train_images <= n - k: raise ValueError(f"train_images must be from 1 to {n - k}, the images left of {n} after holding out {k}; got {train_images}")
+    if train_images is not None and not 1 <= train_images <= n - k:
+        raise ValueError(
+            f"train_images must be from 1 to {n - k}, the images left of {n} after holding out {k};"
+            f" got {train_images}"
+        )
     return order[:k].sort().values, order[k:][:train_images].sort().values
 
 # %% ../nbs/07_data.ipynb #5331844f
@@ -97,9 +113,14 @@ def split_data(
     train_images: Optional[int] = None,  # use only so many of the rest; None: all
     sha256: Optional[str] = None,  # of both parts, where it is known
 ) -> Data:
-    "Hold out `valid_fraction` of `train` and compute mean and std of the rest; `ValueError` for bad splits."
+    """Hold out `valid_fraction` of `train` and compute mean and std of the rest; `ValueError`
+    for bad splits."""
     _check_split(train, classes, f"{name}, train"), _check_split(test, classes, f"{name}, test")
-    if train.x.shape[1:] != test.x.shape[1:]: raise ValueError(f"{name}: training images are {tuple(train.x.shape[1:])}, test images {tuple(test.x.shape[1:])}; give image_size, or resize them")
+    if train.x.shape[1:] != test.x.shape[1:]:
+        raise ValueError(
+            f"{name}: training images are {tuple(train.x.shape[1:])}, test images"
+            f" {tuple(test.x.shape[1:])}; give image_size, or resize them"
+        )
     kept, used = held_out(len(train), valid_fraction, seed, train_images)
     valid, rest = train.take(kept), train if len(used) == len(train) else train.take(used)
     mean, std = _statistics(rest.x)
@@ -107,8 +128,11 @@ def split_data(
 
 # %% ../nbs/07_data.ipynb #1afd04e9
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    "Mean and standard deviation per channel, 0-1, from a histogram: exact, and without a float copy."
-    count = lambda part: torch.stack([torch.bincount(c.flatten(), minlength=256) for c in part.unbind(1)])
+    """Mean and standard deviation per channel, 0-1, from a histogram: exact, and without a float
+    copy."""
+    count = lambda part: torch.stack(
+        [torch.bincount(c.flatten(), minlength=256) for c in part.unbind(1)]
+    )
     counts = sum(count(part) for part in x.split(2_000)).double()
     p, v = counts / counts.sum(1, keepdim=True), torch.arange(256).double() / 255
     mean = (p * v).sum(1)
@@ -118,9 +142,13 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
 def _digits(data_dir: Optional[Path], image_size: Optional[int]) -> tuple:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
-    if data_dir is not None: raise ValueError("data_dir: digits are embedded in scikit-learn and read no files; leave data_dir out")
+    if data_dir is not None:
+        raise ValueError(
+            "data_dir: digits are embedded in scikit-learn and read no files; leave data_dir out"
+        )
     d = load_digits()
-    x, y = torch.tensor(d.images * 15).to(torch.uint8)[:, None], torch.tensor(d.target)  # 0-16 → 0-240
+    # 0-16 → 0-240
+    x, y = torch.tensor(d.images * 15).to(torch.uint8)[:, None], torch.tensor(d.target)
     fit, test = train_test_split(torch.arange(len(y)), test_size=360, random_state=0, stratify=y)
     return Split(x[fit], y[fit]), Split(x[test], y[test]), [str(i) for i in range(10)]
 
@@ -155,30 +183,46 @@ def _cifar_torchvision(name: str, root: Path, download: bool) -> tuple[Split, Sp
             " it again; without a network, fetch the files elsewhere and name their folder with"
             " data_dir"
         ) from e
-    return tuple(Split(torch.tensor(s.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(s.targets)) for s in sets)
+    return tuple(
+        Split(torch.tensor(s.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(s.targets))
+        for s in sets
+    )
 
 # %% ../nbs/07_data.ipynb #33f4dbd3
 MOST_PIXELS = 2**27  # of one image: 400 MB decoded
 MOST_GROUP = 2**31  # bytes of a row group of Parquet, unpacked
 
 def check_pixels(raw: bytes, where: str) -> None:
-    "`ValueError` for an image whose header says more than `MOST_PIXELS`; other faults are the decoder's."
+    """`ValueError` for an image whose header says more than `MOST_PIXELS`; other faults are the
+    decoder's."""
     from PIL import Image
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's own, of half this size
         try: width, height = Image.open(io.BytesIO(raw)).size
-        except Image.DecompressionBombError: width, height = MOST_PIXELS, 2  # Pillow's bound is above ours
+        # Pillow's bound is above ours
+        except Image.DecompressionBombError: width, height = MOST_PIXELS, 2
         except Exception: return  # not an image: the decoder says what is wrong
-    if width * height > MOST_PIXELS: raise ValueError(
-        f"{where}: more than {MOST_PIXELS:,} pixels, which are not decoded. Scale it down, or delete it")
+    if width * height > MOST_PIXELS:
+        raise ValueError(
+            f"{where}: more than {MOST_PIXELS:,} pixels, which are not decoded. Scale it down, or"
+            " delete it"
+        )
 
 # %% ../nbs/07_data.ipynb #cb57d40a
 def parquet_shards(root: Path, split: str) -> list[Path]:
     "The Parquet files of one split, complete; `ValueError` otherwise."
     files = sorted(root.rglob(f"{split}-*-of-*.parquet"))
-    if not files: raise ValueError(f"data_dir {root}: no {split}-00000-of-….parquet below it; download that split of the data set again{', or leave it out with extra=False' if split == 'extra' else ''}")
+    if not files:
+        raise ValueError(
+            f"data_dir {root}: no {split}-00000-of-….parquet below it; download that split of the"
+            f" data set again{', or leave it out with extra=False' if split == 'extra' else ''}"
+        )
     total = int(files[0].stem.split("-of-")[1].split("-")[0])
-    if len(files) != total: raise ValueError(f"data_dir {root}: {len(files)} of {total} {split} shards found ({files[0].name} …); download the missing ones")
+    if len(files) != total:
+        raise ValueError(
+            f"data_dir {root}: {len(files)} of {total} {split} shards found ({files[0].name} …);"
+            " download the missing ones"
+        )
     return files
 
 def decode_bytes(raw: bytes, where: str) -> Tensor:
@@ -193,13 +237,25 @@ def decode_bytes(raw: bytes, where: str) -> Tensor:
 
 def _reason(e: Exception) -> str:
     "First line of an error, without the place in C++ code that torchvision puts before it."
-    return (str(e).strip() or type(e).__name__).splitlines()[0].rsplit(".cpp:", 1)[-1].lstrip("0123456789, ").removesuffix(". You can use download=True to download it")
+    return (
+        (str(e).strip() or type(e).__name__)
+        .splitlines()[0]
+        .rsplit(".cpp:", 1)[-1]
+        .lstrip("0123456789, ")
+        .removesuffix(". You can use download=True to download it")
+    )
 
 def _lacks_memory(e: Exception) -> bool:
-    return isinstance(e, MemoryError) or any(w in str(e).lower() for w in ("malloc", "allocate memory", "out of memory"))
+    return isinstance(e, MemoryError) or any(
+        w in str(e).lower() for w in ("malloc", "allocate memory", "out of memory")
+    )
 
 def _help(e: Exception) -> str:
-    return "close other programs, or use a larger machine" if _lacks_memory(e) else "download the file again"
+    return (
+        "close other programs, or use a larger machine"
+        if _lacks_memory(e)
+        else "download the file again"
+    )
 
 # %% ../nbs/07_data.ipynb #c6c4424a
 def open_parquet(
@@ -211,7 +267,11 @@ def open_parquet(
     except ImportError: raise ImportError("Parquet needs pyarrow: pip install pyarrow") from None
     try: f = pq.ParquetFile(file, memory_map=True)
     except Exception as e:
-        fault = "too little memory to open it" if _lacks_memory(e) else "not a readable Parquet file, perhaps half written"
+        fault = (
+            "too little memory to open it"
+            if _lacks_memory(e)
+            else "not a readable Parquet file, perhaps half written"
+        )
         raise ValueError(f"{file}: {fault} ({_reason(e)}); {_help(e)}") from e
     names = f.schema_arrow.names
     image = next((n for n in ("img", "image") if n in names), None)
@@ -221,7 +281,9 @@ def open_parquet(
         )
     return f, image
 
-def read_group(f: "pyarrow.parquet.ParquetFile", file: Path, group: int, columns: list[str]) -> "pyarrow.Table":
+def read_group(
+    f: "pyarrow.parquet.ParquetFile", file: Path, group: int, columns: list[str]
+) -> "pyarrow.Table":
     "One row group of an open Parquet file; `ValueError` if it is damaged."
     import pyarrow as pa
     parts, size = [], 0
@@ -229,14 +291,23 @@ def read_group(f: "pyarrow.parquet.ParquetFile", file: Path, group: int, columns
         for part in f.iter_batches(64, row_groups=[group], columns=columns, use_threads=False):
             parts.append(part)
             size += part.nbytes
-            if size > MOST_GROUP: break
-        if parts and size <= MOST_GROUP: return pa.Table.from_batches(parts)
-        if not parts: return f.read_row_group(group, columns=columns, use_threads=False)
-    except Exception as e: raise ValueError(f"{file}, row group {group}: {_fault(e)} ({_reason(e)}); {_help(e)}") from e
-    raise ValueError(f"{file}, row group {group}: more than {MOST_GROUP:,} bytes, unpacked. Write it "
-        "anew with smaller row groups (pyarrow: row_group_size)")
+            if size > MOST_GROUP:
+                break
+        if parts and size <= MOST_GROUP:
+            return pa.Table.from_batches(parts)
+        if not parts:
+            return f.read_row_group(group, columns=columns, use_threads=False)
+    except Exception as e:
+        raise ValueError(
+            f"{file}, row group {group}: {_fault(e)} ({_reason(e)}); {_help(e)}"
+        ) from e
+    raise ValueError(
+        f"{file}, row group {group}: more than {MOST_GROUP:,} bytes, unpacked. Write it "
+        "anew with smaller row groups (pyarrow: row_group_size)"
+    )
 
-def _fault(e: Exception) -> str: return "there is not enough memory" if _lacks_memory(e) else "damaged"
+def _fault(e: Exception) -> str:
+    return "there is not enough memory" if _lacks_memory(e) else "damaged"
 
 # %% ../nbs/07_data.ipynb #ec21c010
 def image_bytes(value: bytes | dict | None) -> bytes:
@@ -244,9 +315,22 @@ def image_bytes(value: bytes | dict | None) -> bytes:
     return value if isinstance(value, bytes) else (value or {}).get("bytes") or b""
 
 def check_labels(labels: list, file: Path, first: int, n: Optional[int] = None) -> list[int]:
-    "`labels` of rows `first` on, whole numbers from 0 (and below `n`); `ValueError` names the first odd one."
-    odd = next((i for i, v in enumerate(labels) if type(v) is not int or (n is not None and not 0 <= v < n)), None)
-    if odd is not None: raise ValueError(f"{file}: the label of row {first + odd} must be a whole number{'' if n is None else f' from 0 to {n - 1}'}; it is {labels[odd]!r}. Download the file again")
+    """`labels` of rows `first` on, whole numbers from 0 (and below `n`); `ValueError` names the
+    first odd one."""
+    odd = next(
+        (
+            i
+            for i, v in enumerate(labels)
+            if type(v) is not int or (n is not None and not 0 <= v < n)
+        ),
+        None,
+    )
+    if odd is not None:
+        raise ValueError(
+            f"{file}: the label of row {first + odd} must be a whole"
+            f" number{'' if n is None else f' from 0 to {n - 1}'}; it is {labels[odd]!r}. Download"
+            " the file again"
+        )
     return labels
 
 # %% ../nbs/07_data.ipynb #1681912d
@@ -257,7 +341,10 @@ def _read_shard(file: Path, classes: int, label: str) -> Iterator[tuple[list[Ten
     for g in range(f.num_row_groups):
         table = read_group(f, file, g, [image, label])
         labels = check_labels(table[label].to_pylist(), file, first, classes)
-        yield [decode_bytes(image_bytes(v), f"{file}, row {first + i}") for i, v in enumerate(table[image].to_pylist())], labels
+        yield [
+            decode_bytes(image_bytes(v), f"{file}, row {first + i}")
+            for i, v in enumerate(table[image].to_pylist())
+        ], labels
         first += len(labels)
 
 # %% ../nbs/07_data.ipynb #0cc25605
@@ -292,12 +379,18 @@ def _where(
     name: str,
     data_dir: Optional[Path],  # as the user named it
     default: Path,  # where downloads land
-) -> tuple[Optional[Path], tuple[str, ...]]:  # none for digits, and for class folders that are not named
+    # none for digits, and for class folders that are not named
+) -> tuple[Optional[Path], tuple[str, ...]]:
     "The folder that a data set is read from, and patterns of its files in it."
-    if name == "folder": return data_dir, tuple(f"{part}/{below}" for part in ("train", "test", "val") for below in ("*", "*/*"))
+    if name == "folder":
+        return data_dir, tuple(
+            f"{part}/{below}" for part in ("train", "test", "val") for below in ("*", "*/*")
+        )
     if name == "svhn":
         root = data_dir or default / "svhn"
-        return (root / "cropped_digits" if (root / "cropped_digits").is_dir() else root), ("*.mat", "**/*.parquet")
+        return (root / "cropped_digits" if (root / "cropped_digits").is_dir() else root), (
+            "*.mat", "**/*.parquet"
+        )
     if name not in _CIFAR: return None, ()
     own = data_dir or (default / name if (default / name).is_dir() else None)
     files = f"cifar-{name.removeprefix('cifar')}-*"
@@ -315,7 +408,8 @@ def _cifar(name: str, data_dir: Optional[Path], default: Path) -> tuple:
     else:
         raise ValueError(
             f"data_dir {root}: neither {folder} (torchvision) nor train-*.parquet and"
-            " test-*.parquet (Hugging Face) in it. Leave data_dir out and it is downloaded into data/"
+            " test-*.parquet (Hugging Face) in it. Leave data_dir out and it is downloaded into"
+            " data/"
         )
     for s, n in ((train, "train"), (test, "test")):
         if len(s) == 0:
@@ -333,9 +427,17 @@ def _svhn_torchvision(root: Path, split: str, download: bool):
     from torchvision.datasets import SVHN
     file = root / f"{split}_32x32.mat"
     if download: root.mkdir(parents=True, exist_ok=True)
-    try: return SVHN(root, split, download=download)
-    except ImportError: raise ImportError("SVHN's .mat files need scipy: pip install scipy") from None
-    except Exception as e: raise ValueError(f"{file}: missing or damaged ({_reason(e)}). {'Delete it to download it again; without a network, fetch it elsewhere and name its folder with data_dir' if download else 'Download it again'}{', or leave it out with extra=False' if split == 'extra' else ''}") from e
+    try:
+        return SVHN(root, split, download=download)
+    except ImportError:
+        raise ImportError("SVHN's .mat files need scipy: pip install scipy") from None
+    except Exception as e:
+        remedy = "Download it again"
+        if download:
+            remedy = "Delete it to download it again; without a network, fetch it elsewhere and"
+            remedy += " name its folder with data_dir"
+        if split == "extra": remedy += ", or leave it out with extra=False"
+        raise ValueError(f"{file}: missing or damaged ({_reason(e)}). {remedy}") from e
 
 def _resized(sets: list, size: int) -> Split:
     "All images of torchvision's SVHN sets, `size`×`size`, without a second copy of them."
@@ -350,15 +452,28 @@ def _resized(sets: list, size: int) -> Split:
 
 # %% ../nbs/07_data.ipynb #e1f7a6d3
 def _svhn(data_dir: Optional[Path], image_size: Optional[int], default: Path, extra: bool) -> tuple:
-    "Parquet where there is any (in `cropped_digits` if that is there), else torchvision's `.mat` files."
+    """Parquet where there is any (in `cropped_digits` if that is there), else torchvision's
+    `.mat` files."""
     (root, _), size = _where("svhn", data_dir, default), image_size or 40
     names = ("train", "extra") if extra else ("train",)
     if any(root.rglob("*.parquet")):
         parts = [_parquet(root, n, size) for n in names]
-        train, test = (Split(torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts])) if extra else parts[0]), _parquet(root, "test", size)
+        train, test = (
+            Split(torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts]))
+            if extra
+            else parts[0]
+        ), _parquet(root, "test", size)
     elif data_dir is None or any(root.glob("*_32x32.mat")):
-        train, test = (_resized([_svhn_torchvision(root, n, data_dir is None) for n in ns], size) for ns in (names, ("test",)))
-    else: raise ValueError(f"data_dir {root}: neither train_32x32.mat, test_32x32.mat and extra_32x32.mat (torchvision) nor train-*.parquet, test-*.parquet and extra-*.parquet (Hugging Face, cropped_digits) in it. Leave data_dir out and it is downloaded into data/")
+        train, test = (
+            _resized([_svhn_torchvision(root, n, data_dir is None) for n in ns], size)
+            for ns in (names, ("test",))
+        )
+    else:
+        raise ValueError(
+            f"data_dir {root}: neither train_32x32.mat, test_32x32.mat and extra_32x32.mat"
+            " (torchvision) nor train-*.parquet, test-*.parquet and extra-*.parquet (Hugging Face,"
+            " cropped_digits) in it. Leave data_dir out and it is downloaded into data/"
+        )
     return train, test, [str(i) for i in range(10)]
 
 # %% ../nbs/07_data.ipynb #aa8421f9
@@ -379,77 +494,142 @@ def _names(folder: Path) -> list[str]:
 def class_folders(
     root: Path,
     held: tuple[str, ...] = ("test", "val"),  # the test part is the first of these that exists
-) -> tuple[Path, Path, list[str]]:  # folder of the training part, of the test part, names of the classes
+    # folder of the training part, of the test part, names of the classes
+) -> tuple[Path, Path, list[str]]:
     "The class folders of `root`; `ValueError` unless both parts have the same classes."
     parts = [root / n for n in held if (root / n).is_dir()]
-    if not (root / "train").is_dir() or not parts: raise ValueError(f"data_dir {root}: needs the folders train and {' or '.join(held)}, each with a folder for each class")
+    if not (root / "train").is_dir() or not parts:
+        raise ValueError(
+            f"data_dir {root}: needs the folders train and {' or '.join(held)}, each with a folder"
+            " for each class"
+        )
     train, test = root / "train", parts[0]
     classes, there = _names(train), _names(test)
     for p, names in ((train, classes), (test, there)):
-        if not names: raise ValueError(f"{p}: no class folders in it; sort its images into one folder for each class")
-    if classes != there: raise ValueError(f"data_dir {root}: classes of train and {test.name} differ: {', '.join(sorted(set(classes) ^ set(there))[:5])}; both need the same folders")
+        if not names:
+            raise ValueError(
+                f"{p}: no class folders in it; sort its images into one folder for each class"
+            )
+    if classes != there:
+        raise ValueError(
+            f"data_dir {root}: classes of train and {test.name} differ:"
+            f" {', '.join(sorted(set(classes) ^ set(there))[:5])}; both need the same folders"
+        )
     return train, test, classes
 
 # %% ../nbs/07_data.ipynb #385720a0
 def _folder(data_dir: Optional[Path], image_size: Optional[int]) -> tuple:
-    if data_dir is None: raise ValueError("data_dir: dataset 'folder' needs it, a folder with train/<class>/… and test/<class>/…")
+    if data_dir is None:
+        raise ValueError(
+            "data_dir: dataset 'folder' needs it, a folder with train/<class>/… and test/<class>/…"
+        )
     train, test, classes = class_folders(data_dir)
-    return _folder_split(train, classes, image_size), _folder_split(test, classes, image_size), classes
+    return (
+        _folder_split(train, classes, image_size), _folder_split(test, classes, image_size),
+        classes
+    )
 
 def _folder_split(root: Path, classes: list[str], image_size: Optional[int]) -> Split:
     from torchvision.transforms.v2.functional import center_crop, resize
-    files = [(f, i) for i, c in enumerate(classes) for f in sorted((root / c).iterdir()) if not f.name.startswith(".")]
+    files = [
+        (f, i)
+        for i, c in enumerate(classes)
+        for f in sorted((root / c).iterdir())
+        if not f.name.startswith(".")
+    ]
     other = next((f for f, _ in files if f.suffix.lower() not in IMAGE_SUFFIXES), None)
-    if other: raise ValueError(f"{other}: only png, jpg and webp are read; convert it or move it away")
+    if other:
+        raise ValueError(f"{other}: only png, jpg and webp are read; convert it or move it away")
     for f, _ in files: file_fact(f)
     missing = set(range(len(classes))) - {i for _, i in files}
-    if missing: raise ValueError(f"{root / classes[min(missing)]}: no image in it (png, jpg, webp); copy some, or delete the folder in every part")
+    if missing:
+        raise ValueError(
+            f"{root / classes[min(missing)]}: no image in it (png, jpg, webp); copy some, or delete"
+            " the folder in every part"
+        )
     _check_room(len(files), image_size or 0, root)
     xs = [decode_bytes(f.read_bytes(), str(f)) for f, _ in files]
-    if image_size: xs = [center_crop(resize(x, [image_size], antialias=True), [image_size, image_size]) for x in xs]
+    if image_size:
+        xs = [
+            center_crop(resize(x, [image_size], antialias=True), [image_size, image_size])
+            for x in xs
+        ]
     sizes = {tuple(x.shape[1:]) for x in xs}
-    if len(sizes) > 1: raise ValueError(f"{root}: images differ in size ({', '.join(map(str, sorted(sizes)[:3]))} …); give image_size")
+    if len(sizes) > 1:
+        raise ValueError(
+            f"{root}: images differ in size ({', '.join(map(str, sorted(sizes)[:3]))} …); give"
+            " image_size"
+        )
     return Split(torch.stack(xs), torch.tensor([i for _, i in files]))
 
 def _check_room(images: int, size: int, root: Path) -> None:
     "`ValueError` where so many images of `size` pixels are more than the machine's memory."
     room = machine_memory()
-    if 3 * images * size**2 > room: raise ValueError(
-        f"{root}: {images:,} images of {size}×{size} pixels take {3 * images * size**2 / 1e9:,.0f} GB, and this "
-        f"machine has {room / 1e9:,.0f}; give a smaller image_size, or dataset imagenet, which reads as it goes")
+    if 3 * images * size**2 > room:
+        raise ValueError(
+            f"{root}: {images:,} images of {size}×{size} pixels take"
+            f" {3 * images * size**2 / 1e9:,.0f} GB, and this machine has {room / 1e9:,.0f}; give a"
+            " smaller image_size, or dataset imagenet, which reads as it goes"
+        )
 
 # %% ../nbs/07_data.ipynb #abab097e
-KEEP_FROM = 2**23  # bytes, of files or of images; fewer are decoded in a fraction of a second, and not kept
+# bytes, of files or of images; fewer are decoded in a fraction of a second, and not kept
+KEEP_FROM = 2**23
 
 def _facts(root: Path, patterns: tuple[str, ...]) -> list[tuple[str, int, int, int]]:
-    "Name, size and times of the files that fit `patterns`; folders by name alone. Empty if one cannot be looked at."
+    """Name, size and times of the files that fit `patterns`; folders by name alone. Empty if one
+    cannot be looked at."""
     files = [f for p in patterns for f in root.glob(p) if not f.name.startswith(".")]
-    try: return sorted((str(f), *((0, 0, 0) if stat.S_ISDIR(s.st_mode) else (s.st_size, s.st_mtime_ns, s.st_ctime_ns))) for f in files for s in [f.stat()])
-    except OSError: return []
+    try:
+        return sorted(
+            (
+                str(f),
+                *(
+                    (0, 0, 0)
+                    if stat.S_ISDIR(s.st_mode)
+                    else (s.st_size, s.st_mtime_ns, s.st_ctime_ns)
+                ),
+            )
+            for f in files
+            for s in [f.stat()]
+        )
+    except OSError:
+        return []
 
 def _cache_file(folder: Path, name: str, root: Path, options: tuple, facts: list[tuple]) -> Path:
     "Where the decoded form of these files is kept."
-    return folder / f"{name}-{short_hash(str(root), options)}-{short_hash(facts, version('torchvision'))}.pt"
+    return (
+        folder
+        / f"{name}-{short_hash(str(root), options)}-{short_hash(facts, version('torchvision'))}.pt"
+    )
 
 # %% ../nbs/07_data.ipynb #eaab7643
-def _seal(path: Path, classes: list[str], sha256: str) -> str: return short_hash(path.name, classes, sha256)
+def _seal(path: Path, classes: list[str], sha256: str) -> str:
+    return short_hash(path.name, classes, sha256)
 
 def _recall(path: Path) -> Optional[tuple[Split, Split, list[str], str]]:
-    "Training and test part, classes and SHA-256 kept at `path`; None if nothing is, or, with a warning, if it is not what was kept."
+    """Training and test part, classes and SHA-256 kept at `path`; None if nothing is, or, with a
+    warning, if it is not what was kept."""
     if not path.is_file(): return None
     try:
         kept = torch.load(path, weights_only=True)
         train, test = Split(kept["train_x"], kept["train_y"]), Split(kept["test_x"], kept["test_y"])
         sha256 = _hash(train, test)
-        if kept["seal"] == _seal(path, kept["classes"], sha256): return train, test, kept["classes"], sha256
+        if kept["seal"] == _seal(path, kept["classes"], sha256):
+            return train, test, kept["classes"], sha256
         why = "its SHA-256 is another"
     except Exception as e: why = type(e).__name__  # a damaged file can raise anything
-    warnings.warn(f"{path}: not the images that were kept there ({why}); they are decoded again", stacklevel=4)
+    warnings.warn(
+        f"{path}: not the images that were kept there ({why}); they are decoded again", stacklevel=4
+    )
 
 # %% ../nbs/07_data.ipynb #65ccd8d0
 def _remember(path: Path, train: Split, test: Split, classes: list[str], sha256: str) -> None:
     "Keep decoded images at `path`, in place of older ones; a warning if that cannot be."
-    state = dict(train_x=train.x, train_y=train.y, test_x=test.x, test_y=test.y, classes=list(classes), seal=_seal(path, list(classes), sha256))
+    state = dict(
+        train_x=train.x, train_y=train.y, test_x=test.x, test_y=test.y, classes=list(classes),
+        seal=_seal(path, list(classes), sha256)
+    )
     tmp = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -459,19 +639,28 @@ def _remember(path: Path, train: Split, test: Split, classes: list[str], sha256:
             if old != path: old.unlink(missing_ok=True)
     except (OSError, RuntimeError) as e:
         e = e.__context__ or e  # torch's writer hides the reason behind its own
-        warnings.warn(f"{path.parent}: decoded images cannot be kept there ({getattr(e, 'strerror', None) or _reason(e)}); the next run decodes them again", stacklevel=4)
+        warnings.warn(
+            f"{path.parent}: decoded images cannot be kept there"
+            f" ({getattr(e, 'strerror', None) or _reason(e)}); the next run decodes them again",
+            stacklevel=4,
+        )
     finally:
         with suppress(OSError): tmp.unlink()
 
 # %% ../nbs/07_data.ipynb #729eedd1
-def _read(name: str, data_dir: Optional[Path], image_size: Optional[int], default: Path, extra: bool) -> tuple[Split, Split, list[str]]:
+def _read(
+    name: str, data_dir: Optional[Path], image_size: Optional[int], default: Path, extra: bool
+) -> tuple[Split, Split, list[str]]:
     "Training and test part and classes, from the source files."
     if name == "digits": return _digits(data_dir, image_size)
     if name == "svhn": return _svhn(data_dir, image_size, default, extra)
     return _cifar(name, data_dir, default) if name in _CIFAR else _folder(data_dir, image_size)
 
-def _load(name: str, data_dir: Optional[Path], image_size: Optional[int], default: Path, extra: bool) -> tuple[Split, Split, list[str], str]:
-    "The same and the SHA-256, from the cache where it has them; else read, and kept if the files were the same all the while."
+def _load(
+    name: str, data_dir: Optional[Path], image_size: Optional[int], default: Path, extra: bool
+) -> tuple[Split, Split, list[str], str]:
+    """The same and the SHA-256, from the cache where it has them; else read, and kept if the
+    files were the same all the while."""
     root, patterns = _where(name, data_dir and data_dir.resolve(), default.resolve())
     options = {"svhn": (image_size or 40, extra), "folder": (image_size,)}.get(name, ())
     path = lambda facts: _cache_file(default / "cache", name, root, options, facts)
@@ -491,17 +680,22 @@ def load_data(
     data_dir: Optional[str | Path] = None,  # where the files are; not for digits
     valid_fraction: float = 0.1,  # share of the training set held out for choosing
     seed: int = 0,  # of that choice
-    image_size: Optional[int] = None,  # pixels of height and width, for folder, svhn (None: 40) and imagenet (None: 224)
-    default_dir: str | Path = "data",  # where a download lands when `data_dir` is not given, and where decoded images are kept
+    # pixels of height and width, for folder, svhn (None: 40) and imagenet (None: 224)
+    image_size: Optional[int] = None,
+    # where a download lands when `data_dir` is not given, and where decoded images are kept
+    default_dir: str | Path = "data",
     *,
     extra: bool = True,  # svhn: train on the 531,131 extra images too
     train_images: Optional[int] = None,  # use only so many training images, for trials
     cache: bool = True,  # keep decoded images (not digits, imagenet) and use those kept
-) -> Data:  # on the CPU; `.to(device)` moves it. ImageNet: `images.ImageData`, which stays in its files
+    # on the CPU; `.to(device)` moves it. ImageNet: `images.ImageData`, which stays in its files
+) -> Data:
     "Load a data set; `ValueError` or `FileNotFoundError` names file and remedy if it is not sound."
-    if name not in DATASETS: raise ValueError(f"dataset must be one of {', '.join(DATASETS)}; got {name!r}")
+    if name not in DATASETS:
+        raise ValueError(f"dataset must be one of {', '.join(DATASETS)}; got {name!r}")
     root = Path(data_dir) if data_dir is not None else None
-    if root is not None and not root.is_dir(): raise FileNotFoundError(f"data_dir {root}: no such folder")
+    if root is not None and not root.is_dir():
+        raise FileNotFoundError(f"data_dir {root}: no such folder")
     if name == "imagenet":
         from pact_nb.images import load_images
         return load_images(root, valid_fraction, seed, image_size or 224, train_images, default_dir)
@@ -510,11 +704,17 @@ def load_data(
 
 # %% ../nbs/07_data.ipynb #262455e9
 def crop(x: Tensor, pad: int, gen: torch.Generator) -> Tensor:
-    "Pad `x` [N, C, H, W] with `pad` zeros on each side and cut a random H×W window from each image."
+    """Pad `x` [N, C, H, W] with `pad` zeros on each side and cut a random H×W window from each
+    image."""
     n, c, h, w = x.shape
     dy, dx = torch.randint(0, 2 * pad + 1, (2, n), generator=gen, device=x.device)
-    rows, cols = dy[:, None] + torch.arange(h, device=x.device), dx[:, None] + torch.arange(w, device=x.device)
-    i, j = torch.arange(n, device=x.device)[:, None, None, None], torch.arange(c, device=x.device)[None, :, None, None]
+    rows, cols = dy[:, None] + torch.arange(h, device=x.device), dx[:, None] + torch.arange(
+        w, device=x.device
+    )
+    i, j = (
+        torch.arange(n, device=x.device)[:, None, None, None],
+        torch.arange(c, device=x.device)[None, :, None, None]
+    )
     return F.pad(x, (pad,) * 4)[i, j, rows[:, None, :, None], cols[:, None, None, :]]
 
 def flip(x: Tensor, gen: torch.Generator) -> Tensor:
@@ -524,7 +724,8 @@ def flip(x: Tensor, gen: torch.Generator) -> Tensor:
 
 # %% ../nbs/07_data.ipynb #9e22bb0e
 def light(x: Tensor, gen: torch.Generator) -> Tensor:
-    "Random brightness (±30) and contrast (0.5–1.5) of each image of `x` [N, C, H, W], 0–255; returns float32."
+    """Random brightness (±30) and contrast (0.5–1.5) of each image of `x` [N, C, H, W], 0–255;
+    returns float32."""
     u = torch.rand(2, len(x), 1, 1, 1, generator=gen, device=x.device)
     x = (x + (60 * u[0] - 30)).clamp(0, 255)
     mean = x.mean((2, 3), keepdim=True)
@@ -539,12 +740,23 @@ def generator(device: str | torch.device, *numbers: int) -> torch.Generator:
 
 # %% ../nbs/07_data.ipynb #4617cbdb
 class Steps:
-    "Which images make up each batch of an epoch, and this process's share of them. `len` counts batches."
-    def __init__(self, split, batch_size: int, mean: Tensor, std: Tensor, augment: str, shuffle: bool, seed: int, rank: int, world: int):
-        if augment not in AUGMENTS: raise ValueError(f"augment must be one of {', '.join(AUGMENTS)}; got {augment!r}")
-        if not 0 <= rank < world: raise ValueError(f"rank must be from 0 to world - 1; got rank {rank}, world {world}")
-        if world > 1 and shuffle and batch_size < 2 * world: raise ValueError(f"batch_size must be at least 2 for each of {world} processes; got {batch_size}")
-        self.split, self.batch_size, self.augment, self.shuffle, self.seed = split, batch_size, augment, shuffle, seed
+    """Which images make up each batch of an epoch, and this process's share of them. `len`
+    counts batches."""
+    def __init__(
+        self, split, batch_size: int, mean: Tensor, std: Tensor, augment: str, shuffle: bool,
+        seed: int, rank: int, world: int
+    ):
+        if augment not in AUGMENTS:
+            raise ValueError(f"augment must be one of {', '.join(AUGMENTS)}; got {augment!r}")
+        if not 0 <= rank < world:
+            raise ValueError(f"rank must be from 0 to world - 1; got rank {rank}, world {world}")
+        if world > 1 and shuffle and batch_size < 2 * world:
+            raise ValueError(
+                f"batch_size must be at least 2 for each of {world} processes; got {batch_size}"
+            )
+        self.split, self.batch_size, self.augment, self.shuffle, self.seed = (
+            split, batch_size, augment, shuffle, seed
+        )
         self.rank, self.world, self.images = rank, world, len(split)
         self.mean, self.std = mean.view(1, -1, 1, 1), std.view(1, -1, 1, 1)
 
@@ -554,16 +766,31 @@ class Steps:
 
     def _merged(self) -> bool:
         "Whether the last batch has fewer than 2 images for each process and joins the one before."
-        return self.shuffle and self.images > self.batch_size and 0 < self.images % self.batch_size < 2 * self.world
+        return (
+            self.shuffle
+            and self.images > self.batch_size
+            and 0 < self.images % self.batch_size < 2 * self.world
+        )
 
     def size(self, t: int) -> int:
         "Images in batch `t`, all processes together."
-        return min(self.images, (t + 1) * self.batch_size) - t * self.batch_size if t < len(self) - 1 else self.images - t * self.batch_size
+        return (
+            min(self.images, (t + 1) * self.batch_size) - t * self.batch_size
+            if t < len(self) - 1
+            else self.images - t * self.batch_size
+        )
 
     def _parts(self, e: int, start: int = 0) -> list[Tensor]:
         "Positions of batches `start` on of epoch `e`, all processes together; on the CPU."
-        if not 0 <= start <= len(self): raise ValueError(f"start must be from 0 to {len(self)}, the steps of an epoch; got {start}")
-        order = torch.randperm(self.images, generator=generator("cpu", self.seed, e)) if self.shuffle else torch.arange(self.images)
+        if not 0 <= start <= len(self):
+            raise ValueError(
+                f"start must be from 0 to {len(self)}, the steps of an epoch; got {start}"
+            )
+        order = (
+            torch.randperm(self.images, generator=generator("cpu", self.seed, e))
+            if self.shuffle
+            else torch.arange(self.images)
+        )
         return list(order.split([self.size(t) for t in range(len(self))]))[start:]
 
 # %% ../nbs/07_data.ipynb #c63b24ed
@@ -575,7 +802,8 @@ class Batches(Steps):
         batch_size: int,  # of all processes together
         mean: Tensor,  # [C], 0-1
         std: Tensor,  # [C]
-        augment: str = "none",  # "none", "crop" (one eighth of the height), "crop_flip", "tensorpack" (light)
+        # "none", "crop" (one eighth of the height), "crop_flip", "tensorpack" (light)
+        augment: str = "none",
         shuffle: bool = False,  # a new order each epoch
         seed: int = 0,
         rank: int = 0,  # which of `world` processes this is
@@ -589,10 +817,13 @@ class Batches(Steps):
         return flip(x, gen) if self.augment == "crop_flip" else x
 
     def epoch(self, e: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        "(xb float32 [B, C, H, W], yb int64 [B]) of epoch `e` from step `start`; the last batch may be smaller."
+        """(xb float32 [B, C, H, W], yb int64 [B]) of epoch `e` from step `start`; the last batch
+        may be smaller."""
         device, share = self.split.y.device, slice(self.rank, None, self.world)
         parts = self._parts(e, start)
-        if device.type != "cpu": parts = torch.cat(parts).to(device).split([len(p) for p in parts]) if parts else []  # one copy an epoch; the host waits for each
+        # one copy an epoch; the host waits for each
+        if device.type != "cpu":
+            parts = torch.cat(parts).to(device).split([len(p) for p in parts]) if parts else []
         for t, index in enumerate(parts, start):
             if self.augment == "none": x = self.split.x[index[share]]
             else: x = self._augment(self.split.x[index], generator(device, self.seed, e, t))[share]

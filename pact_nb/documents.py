@@ -12,7 +12,7 @@ import shlex
 import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 from .recipes import RECIPES, Recipe, did_you_mean, from_params, from_yaml, read_yaml, short
 
 # %% ../nbs/08e_documents.ipynb #726f5051
@@ -372,7 +372,8 @@ def _config(words: list[str]) -> Translation:
 
 # %% ../nbs/08e_documents.ipynb #8591ad4c
 def load_params(path: str | Path) -> Translation:
-    "A file of parameters, flat as ours or nested as document 000's; `ValueError` names what is wrong."
+    """A file of parameters, flat as ours or nested as document 000's; `ValueError` names what is
+    wrong."""
     params = read_yaml(path)
     if not is_nested(params):
         r = from_yaml(path)

@@ -39,7 +39,8 @@ def mse(x: Tensor, alpha: Tensor | float, k: int) -> Tensor:
     return sum(errors(x, alpha, k))
 
 # %% ../nbs/02_error.ipynb #5cc0ce44
-Moments = Callable[[Tensor], Tensor]  # t [...] -> [3, ...]: ∫ p, ∫ x·p and ∫ x²·p over (0, t], float64
+# t [...] -> [3, ...]: ∫ p, ∫ x·p and ∫ x²·p over (0, t], float64
+Moments = Callable[[Tensor], Tensor]
 
 def exact_errors(
     moments: Moments,  # of a density or of samples; must take t = ∞
@@ -48,7 +49,8 @@ def exact_errors(
 ) -> tuple[Tensor, Tensor]:  # clipping and rounding error, float64, the shape of `alpha`
     "Σ over the bins of ∫ (x − level)² p dx; the bin above α is the clipping error."
     a = torch.as_tensor(alpha, dtype=torch.float64)[..., None]
-    if not ((a > 0) & (a < math.inf)).all(): raise ValueError(f"alpha must be finite and above 0; got {alpha}")
+    if not ((a > 0) & (a < math.inf)).all():
+        raise ValueError(f"alpha must be finite and above 0; got {alpha}")
     edges, levels = [a, a * math.inf], a
     if check_bits(k) != FLOAT:
         q = torch.arange(2**k, device=a.device)
@@ -79,7 +81,9 @@ def laplace(t: Tensor) -> Tensor:
     "Moments of the Laplace density of variance 1, exp(−√2|x|)/√2, over (0, t]."
     t = t.clamp(max=1000.0)
     b, e = math.sqrt(0.5), torch.exp(-t * math.sqrt(2))
-    return 0.5 * torch.stack([1 - e, b - (t + b) * e, 2 * b * b - (t * t + 2 * b * t + 2 * b * b) * e])
+    return 0.5 * torch.stack(
+        [1 - e, b - (t + b) * e, 2 * b * b - (t * t + 2 * b * t + 2 * b * b) * e]
+    )
 
 # %% ../nbs/02_error.ipynb #0e8be1ba
 def sample_moments(x: Tensor) -> Moments:
@@ -95,7 +99,11 @@ def approx_mse(moments: Moments, alpha: Tensor | float, k: int) -> Tensor:
     "The usual s²/12·P(0 < x ≤ α) in place of the rounding error, plus the exact clipping error."
     clipping, _ = exact_errors(moments, alpha, FLOAT)
     a = torch.as_tensor(alpha, dtype=torch.float64)
-    return clipping if k == FLOAT else clipping + (a / n_steps(check_bits(k)))**2 / 12 * moments(a)[0]
+    return (
+        clipping
+        if k == FLOAT
+        else clipping + (a / n_steps(check_bits(k))) ** 2 / 12 * moments(a)[0]
+    )
 
 # %% ../nbs/02_error.ipynb #38e12162
 def search_alpha(
@@ -109,7 +117,9 @@ def search_alpha(
     grid = lo * (hi / lo) ** torch.linspace(0, 1, 121, dtype=torch.float64, device=lo.device)
     for _ in range(3):
         i = exact_mse(moments, grid, k).argmin().item()
-        best, ends = grid[i].item(), (grid[max(i - 1, 0)].item(), grid[min(i + 1, len(grid) - 1)].item())
+        best, ends = grid[i].item(), (
+            grid[max(i - 1, 0)].item(), grid[min(i + 1, len(grid) - 1)].item()
+        )
         grid = torch.linspace(*ends, 65, dtype=torch.float64, device=lo.device)
     return min(best, hi.item())
 
@@ -130,7 +140,14 @@ def best_alpha(
     x = _positive(x)
     if check_bits(k) == FLOAT: return x.max().item()
     if len(x) > n:  # steps of the golden ratio: no stride that could fall in with rows or channels
-        x = x[(torch.arange(n, device=x.device, dtype=torch.float64) * 0.6180339887498949 % 1 * len(x)).long()]
+        x = x[
+            (
+                torch.arange(n, device=x.device, dtype=torch.float64)
+                * 0.6180339887498949
+                % 1
+                * len(x)
+            ).long()
+        ]
     return search_alpha(sample_moments(x), k, x.double().mean(), x.max())
 
 # %% ../nbs/02_error.ipynb #c6c9e12b

@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import warnings
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 import torch
@@ -33,7 +33,7 @@ from pact_nb.evaluation import (
 )
 from .layers import calibrate
 from .packed import load_network
-from .recipes import NOT_KEPT, RECIPES, Recipe, from_params, short
+from .recipes import NOT_KEPT, Recipe, from_params, short
 from pact_nb.runs import (
     Run,
     asked,
@@ -266,7 +266,8 @@ def look(
 
 # %% ../nbs/12i_evaluate.ipynb #da309a64
 def check_against_run(s: Subject, x: Look) -> str:
-    "In words: whether this is what the run found; `ValueError` where the same machine finds another share."
+    """In words: whether this is what the run found; `ValueError` where the same machine finds
+    another share."""
     told = s.summary
     if told.get("status") != "finished" or (x.found["weights"], x.found["part"]) != (
         "best.pt",
@@ -288,7 +289,8 @@ def check_against_run(s: Subject, x: Look) -> str:
 
 
 def write_look(x: Look, folder: Path, suffix: str = "") -> list[Path]:
-    "preds.csv, evaluation.json and, where matplotlib is there, confusion.png; each whole or not at all."
+    """preds.csv, evaluation.json and, where matplotlib is there, confusion.png; each whole or
+    not at all."""
     classes = per_class(x.logits, x.labels, x.classes)
     folder.mkdir(parents=True, exist_ok=True)
     told = x.found | dict(per_class=json.loads(classes.to_json(orient="records")))
@@ -425,7 +427,8 @@ def _given_recipe(a: argparse.Namespace) -> Optional[Recipe]:
 
 # %% ../nbs/12i_evaluate.ipynb #adc7a41f
 def main(argv: Optional[list[str]] = None) -> int:
-    "Entry of `python -m pact_nb.evaluate`; the exit code: 0 done, 1 not written, 2 wrong parameters."
+    """Entry of `python -m pact_nb.evaluate`; the exit code: 0 done, 1 not written, 2 wrong
+    parameters."""
     a = _parser().parse_args(argv)
     try:
         bits = parse_bits(a.a_bits) if a.a_bits else []

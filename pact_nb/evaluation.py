@@ -20,22 +20,30 @@ def predict(
     model: nn.Module,
     batches: Any,  # iterable of (xb, yb), e.g. `data.Batches`
 ) -> tuple[Tensor, Tensor]:  # logits float32 [N, classes] and labels int64 [N], on the CPU
-    "Logits for every image, in evaluation mode; `ValueError` when there is none or a logit is not finite."
+    """Logits for every image, in evaluation mode; `ValueError` when there is none or a logit is
+    not finite."""
     with evaluating(model): out = [(model(xb).float().cpu(), yb.cpu()) for xb, yb in batches]
     if not out: raise ValueError("nothing to predict: the split is empty")
     logits, labels = (torch.cat(t) for t in zip(*out))
-    if not logits.isfinite().all(): raise ValueError(f"{(~logits.isfinite()).any(1).sum()} of {len(labels)} images give logits that are not finite")
+    if not logits.isfinite().all():
+        raise ValueError(
+            f"{(~logits.isfinite()).any(1).sum()} of {len(labels)} images give logits that are not"
+            " finite"
+        )
     return logits, labels
 
 def topk(logits: Tensor, labels: Tensor, k: int = 1) -> float:
     "Share of images whose label is among the `k` largest logits, 0-1."
-    if not 1 <= k <= logits.shape[1]: raise ValueError(f"k must be from 1 to {logits.shape[1]}, the number of classes; got {k}")
+    if not 1 <= k <= logits.shape[1]:
+        raise ValueError(f"k must be from 1 to {logits.shape[1]}, the number of classes; got {k}")
     return (logits.topk(k, 1).indices == labels[:, None]).any(1).double().mean().item()
 
 # %% ../nbs/10_evaluation.ipynb #6dfef0f3
 def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
     "Wilson's interval for a share measured on `n` images (95 % by default)."
-    mid, half = (share + z * z / (2 * n)) / (1 + z * z / n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    mid, half = (share + z * z / (2 * n)) / (1 + z * z / n), z * math.sqrt(
+        share * (1 - share) / n + z * z / (4 * n * n)
+    ) / (1 + z * z / n)
     return mid - half, mid + half
 
 # %% ../nbs/10_evaluation.ipynb #3accd39d
@@ -44,13 +52,23 @@ def predictions(
     labels: Tensor,  # int64 [N]
     classes: list[str],
 ) -> "pandas.DataFrame":  # index, label, predicted, probability, right_probability, right
-    "One row for each image; `probability` is that of the predicted class, `right_probability` that of the label."
+    """One row for each image; `probability` is that of the predicted class, `right_probability`
+    that of the label."""
     import pandas as pd
-    if logits.dim() != 2 or len(logits) != len(labels) or logits.shape[1] != len(classes): raise ValueError(f"logits must be [{len(labels)}, {len(classes)}] for {len(labels)} labels and {len(classes)} classes; got {list(logits.shape)}")
+    if logits.dim() != 2 or len(logits) != len(labels) or logits.shape[1] != len(classes):
+        raise ValueError(
+            f"logits must be [{len(labels)}, {len(classes)}] for {len(labels)} labels and"
+            f" {len(classes)} classes; got {list(logits.shape)}"
+        )
     p, name = logits.double().softmax(1), lambda t: [classes[i] for i in t.tolist()]
     top, found = p.max(1)
     right = p.gather(1, labels[:, None])[:, 0]
-    return pd.DataFrame(dict(index=range(len(labels)), label=name(labels), predicted=name(found), probability=top, right_probability=right, right=found == labels))
+    return pd.DataFrame(
+        dict(
+            index=range(len(labels)), label=name(labels), predicted=name(found), probability=top,
+            right_probability=right, right=found == labels
+        )
+    )
 
 # %% ../nbs/10_evaluation.ipynb #91ddaea2
 def confusion(logits: Tensor, labels: Tensor) -> "numpy.ndarray":
@@ -59,7 +77,8 @@ def confusion(logits: Tensor, labels: Tensor) -> "numpy.ndarray":
     return confusion_matrix(labels.numpy(), logits.argmax(1).numpy(), labels=range(logits.shape[1]))
 
 def per_class(logits: Tensor, labels: Tensor, classes: list[str]) -> "pandas.DataFrame":
-    "For each class: n, accuracy with its Wilson interval, and what it is most often taken for; empty cells where there is nothing to say."
+    """For each class: n, accuracy with its Wilson interval, and what it is most often taken for;
+    empty cells where there is nothing to say."""
     import pandas as pd
     rows = []
     for name, counts, i in zip(classes, confusion(logits, labels), range(len(classes))):
@@ -67,7 +86,12 @@ def per_class(logits: Tensor, labels: Tensor, classes: list[str]) -> "pandas.Dat
         wrong = counts.copy(); wrong[i] = 0
         low, high = wilson(right / n, n) if n else (math.nan, math.nan)
         taken = f"{classes[wrong.argmax()]} ({wrong.max()})" if wrong.any() else ""
-        rows.append(dict(label=name, n=n, accuracy=right / n if n else math.nan, low=low, high=high, taken_for=taken))
+        rows.append(
+            dict(
+                label=name, n=n, accuracy=right / n if n else math.nan, low=low, high=high,
+                taken_for=taken
+            )
+        )
     return pd.DataFrame(rows)
 
 # %% ../nbs/10_evaluation.ipynb #34bcd8f6
@@ -77,14 +101,22 @@ def most_confused(matrix: "numpy.ndarray", classes: list[str], n: int = 20) -> "
     off = matrix.copy()
     for i in range(len(off)): off[i, i] = 0
     order = (-off).ravel().argsort(kind="stable")[: min(n, (off > 0).sum())]
-    rows = [dict(label=classes[i], taken_for=classes[j], images=int(off[i, j])) for i, j in (divmod(int(o), len(off)) for o in order)]
+    rows = [
+        dict(label=classes[i], taken_for=classes[j], images=int(off[i, j]))
+        for i, j in (divmod(int(o), len(off)) for o in order)
+    ]
     return pd.DataFrame(rows, columns=["label", "taken_for", "images"])
 
 def _write(ax: Any, matrix: "numpy.ndarray", top: float) -> None:
     "Counts in the middle of their cells; zeros stay empty."
     for i, row in enumerate(matrix):
         for j, v in enumerate(row):
-            if v: ax.text(j + 0.5, i + 0.5, str(v), ha="center", va="center", fontsize=9 if len(matrix) <= 15 else 6, color="white" if i != j and v > 0.6 * top else "0.35" if i == j else "black")
+            if v:
+                ax.text(
+                    j + 0.5, i + 0.5, str(v), ha="center", va="center",
+                    fontsize=9 if len(matrix) <= 15 else 6,
+                    color="white" if i != j and v > 0.6 * top else "0.35" if i == j else "black"
+                )
 
 # %% ../nbs/10_evaluation.ipynb #c0a6d625
 def plot_confusion(matrix: "numpy.ndarray", classes: list[str]) -> "matplotlib.figure.Figure":
@@ -94,14 +126,19 @@ def plot_confusion(matrix: "numpy.ndarray", classes: list[str]) -> "matplotlib.f
     if len(classes) > 30:
         t = most_confused(matrix, classes)
         fig, ax = plt.subplots(figsize=(7, 0.6 + 0.27 * max(1, len(t))))
-        ax.barh([f"{a} → {b}" for a, b in zip(t.label, t.taken_for)][::-1], t.images[::-1]); ax.set(xlabel="images", title="most confused pairs"); ax.tick_params(axis="y", labelsize=8)
+        ax.barh([f"{a} → {b}" for a, b in zip(t.label, t.taken_for)][::-1], t.images[::-1])
+        ax.set(xlabel="images", title="most confused pairs")
+        ax.tick_params(axis="y", labelsize=8)
     else:
         side = max(3.5, 0.5 * len(classes))
         fig, ax = plt.subplots(figsize=(side + 1, side))
         off = matrix.astype(float)
         for i in range(len(off)): off[i, i] = math.nan  # the diagonal is written, not coloured
         top = max(1, matrix[off == off].max())
-        sns.heatmap(off, cmap="Reds", vmin=0, vmax=top, xticklabels=classes, yticklabels=classes, cbar=False, linewidths=0.5, linecolor="0.9", square=True, ax=ax)
+        sns.heatmap(
+            off, cmap="Reds", vmin=0, vmax=top, xticklabels=classes, yticklabels=classes,
+            cbar=False, linewidths=0.5, linecolor="0.9", square=True, ax=ax
+        )
         _write(ax, matrix, top)
         ax.set(xlabel="taken for", ylabel="label"); ax.grid(False)
     fig.tight_layout()
@@ -114,7 +151,8 @@ def worst(logits: Tensor, labels: Tensor, classes: list[str], n: int = 10) -> "p
     return p[~p.right].sort_values("probability", ascending=False, kind="stable").head(n)
 
 def pictures(split: Any, index: Any) -> list[Tensor]:
-    "uint8 [C, H, W] for each index; from `split.x` where images are in memory, else `split.image(i)`."
+    """uint8 [C, H, W] for each index; from `split.x` where images are in memory, else
+    `split.image(i)`."""
     return [split.x[int(i)].cpu() if hasattr(split, "x") else split.image(int(i)) for i in index]
 
 def plot_worst(
@@ -124,12 +162,22 @@ def plot_worst(
 ) -> "matplotlib.figure.Figure":
     "Pictures with their label, what they were taken for and how sure the network was."
     import matplotlib.pyplot as plt
-    if len(images) != len(rows): raise ValueError(f"one image for each row is needed; got {len(images)} images and {len(rows)} rows")
-    fig, axes = plt.subplots(max(1, math.ceil(len(rows) / columns)), columns, figsize=(1.9 * columns, 2.4 * max(1, math.ceil(len(rows) / columns))), squeeze=False)
+    if len(images) != len(rows):
+        raise ValueError(
+            f"one image for each row is needed; got {len(images)} images and {len(rows)} rows"
+        )
+    fig, axes = plt.subplots(
+        max(1, math.ceil(len(rows) / columns)), columns,
+        figsize=(1.9 * columns, 2.4 * max(1, math.ceil(len(rows) / columns))), squeeze=False
+    )
     for ax in axes.flat: ax.axis("off")
     for ax, x, r in zip(axes.flat, images, rows.itertuples()):
         ax.imshow(x.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255)
-        ax.set_title(f"{r.label}, taken for {r.predicted}\n{r.probability:.0%} against {r.right_probability:.1%}", fontsize=8)
+        ax.set_title(
+            f"{r.label}, taken for {r.predicted}\n{r.probability:.0%} against"
+            f" {r.right_probability:.1%}",
+            fontsize=8,
+        )
     fig.tight_layout()
     return fig
 
@@ -143,7 +191,8 @@ def record(
     model: nn.Module,
     x: Tensor,  # a batch of input, on the model's device
     most: int = 100_000,  # values kept of each layer, evenly spaced
-) -> dict[str, Tensor]:  # name of each PACT or ReLU module → its input, float32 [≤ most], on the CPU
+    # name of each PACT or ReLU module → its input, float32 [≤ most], on the CPU
+) -> dict[str, Tensor]:
     "What each activation reads, in evaluation mode; a ReLU used twice keeps its last input."
     found = {}
     def keep(name):
@@ -158,32 +207,52 @@ def layer_stats(
     model: nn.Module,
     inputs: dict[str, Tensor],  # from `record`
 ) -> list[dict]:  # layer, bits, alpha, mse_alpha, largest, clipped, clip_error, round_error
-    "One row for each unsigned PACT; errors are mean squares, `clipped` is the share of inputs at or above α."
+    """One row for each unsigned PACT; errors are mean squares, `clipped` is the share of inputs
+    at or above α."""
     rows = []
     for name, m in model.named_modules():
         if not isinstance(m, PACT) or isinstance(m, SignedPACT) or name not in inputs: continue
         x, a = inputs[name], m.alpha.item()
         clip, rounding = errors(x, a, m.k)
         best = best_alpha(x, m.k) if (x > 0).any() else math.nan
-        rows.append(dict(layer=name, bits=m.k, alpha=a, mse_alpha=best, largest=x.max().item(), clipped=(x >= a).float().mean().item(), clip_error=clip.item(), round_error=rounding.item()))
+        rows.append(
+            dict(
+                layer=name, bits=m.k, alpha=a, mse_alpha=best, largest=x.max().item(),
+                clipped=(x >= a).float().mean().item(), clip_error=clip.item(),
+                round_error=rounding.item()
+            )
+        )
     return rows
 
 # %% ../nbs/10_evaluation.ipynb #c2fb31bc
-def plot_layers(stats: list[dict], inputs: dict[str, Tensor], columns: int = 5) -> "matplotlib.figure.Figure":
-    "A panel for each PACT: histogram of its positive input, learned α, least-squares α, largest input."
+def plot_layers(
+    stats: list[dict], inputs: dict[str, Tensor], columns: int = 5
+) -> "matplotlib.figure.Figure":
+    """A panel for each PACT: histogram of its positive input, learned α, least-squares α,
+    largest input."""
     import matplotlib.pyplot as plt
     import seaborn as sns
     palette, rows = sns.color_palette("colorblind"), math.ceil(len(stats) / columns)
     fig, axes = plt.subplots(rows, columns, figsize=(2.5 * columns, 1.9 * rows), squeeze=False)
     for ax, s in zip(axes.flat, stats):
         x = inputs[s["layer"]]
-        ax.hist(x[x > 0].numpy(), bins=50, color="0.75", histtype="stepfilled", log=True)  # one polygon, not 50 bars
-        for key, color, style in (("alpha", palette[0], "-"), ("mse_alpha", palette[1], "--"), ("largest", palette[2], ":")): ax.axvline(s[key], color=color, ls=style, lw=1.8)
-        ax.set_title(f"{s['layer']}  {s['clipped']:.1%} clipped", fontsize=8); ax.tick_params(labelsize=7); ax.set_yticks([]); ax.minorticks_off()
+        # one polygon, not 50 bars
+        ax.hist(x[x > 0].numpy(), bins=50, color="0.75", histtype="stepfilled", log=True)
+        for key, color, style in (
+            ("alpha", palette[0], "-"), ("mse_alpha", palette[1], "--"),
+            ("largest", palette[2], ":")
+        ):
+            ax.axvline(s[key], color=color, ls=style, lw=1.8)
+        ax.set_title(f"{s['layer']}  {s['clipped']:.1%} clipped", fontsize=8)
+        ax.tick_params(labelsize=7)
+        ax.set_yticks([])
+        ax.minorticks_off()
     for ax in axes.flat[len(stats):]: ax.axis("off")
     names = ("learned α", "α of least squared error", "largest input")
     lines = [plt.Line2D([], [], color=c, ls=s) for c, s in zip(palette, ("-", "--", ":"))]
-    fig.legend(lines, names, loc="lower right", fontsize=9); fig.supxlabel("positive input of the activation", fontsize=9); fig.tight_layout()
+    fig.legend(lines, names, loc="lower right", fontsize=9)
+    fig.supxlabel("positive input of the activation", fontsize=9)
+    fig.tight_layout()
     return fig
 
 # %% ../nbs/10_evaluation.ipynb #afc13a91

@@ -39,22 +39,29 @@ from .weights import WEIGHT_QUANTIZERS, WEIGHT_WARM, sawb_alpha
 
 # %% ../nbs/14_explore.ipynb #963999ed
 def unheard() -> None:
-    "Outside a front end: widgets that tell nobody. Else their random names end up in the notebook that is executed."
+    """Outside a front end: widgets that tell nobody. Else their random names end up in the
+    notebook that is executed."""
     if not watched(): comm.create_comm = comm.DummyComm
 
 # %% ../nbs/14_explore.ipynb #ad426221
 def densities(
     n: int = 10_000,  # points
 ) -> dict[str, Tensor]:  # name → float32 [n], ascending
-    "Gaussian, half-normal and Laplace of second moment 1: the points that split each into equal probabilities."
+    """Gaussian, half-normal and Laplace of second moment 1: the points that split each into
+    equal probabilities."""
     if n < 1: raise ValueError(f"n must be at least 1; got {n}")
     u = (torch.arange(n, dtype=torch.float64) + 0.5) / n
     c = 2 * u - 1
-    return {"Gaussian": (math.sqrt(2) * erfinv(c)).float(), "half-normal": (math.sqrt(2) * erfinv(u)).float(), "Laplace": (-c.sign() * torch.log1p(-c.abs()) / math.sqrt(2)).float()}
+    return {
+        "Gaussian": (math.sqrt(2) * erfinv(c)).float(),
+        "half-normal": (math.sqrt(2) * erfinv(u)).float(),
+        "Laplace": (-c.sign() * torch.log1p(-c.abs()) / math.sqrt(2)).float()
+    }
 
 def recorded(path: str | Path) -> dict[str, Tensor]:
     "What `make activations` wrote: layer of the float network → its input, float32."
-    with np.load(path) as f: return {f"float network, {n}": torch.from_numpy(f[n]).float() for n in f.files}
+    with np.load(path) as f:
+        return {f"float network, {n}": torch.from_numpy(f[n]).float() for n in f.files}
 
 # %% ../nbs/14_explore.ipynb #9c111e4b
 @dataclass(frozen=True)
@@ -74,7 +81,9 @@ def slopes(moments: Moments, alpha: Tensor, k: int) -> tuple[Tensor, Tensor]:
     "PACT's gradient of the squared error to α, and the true one; float64, the shape of `alpha`."
     a = alpha.double().clone().requires_grad_()
     clipping, rounding = exact_errors(moments, a, k)
-    paper, hidden = (torch.autograd.grad(e.sum(), a, retain_graph=True)[0] for e in (clipping, rounding))
+    paper, hidden = (
+        torch.autograd.grad(e.sum(), a, retain_graph=True)[0] for e in (clipping, rounding)
+    )
     return paper, paper + hidden
 
 # %% ../nbs/14_explore.ipynb #481a60da
@@ -84,8 +93,10 @@ def histogram(x: Tensor, bins: int = 80) -> tuple[np.ndarray, np.ndarray]:
     return counts / x.numel(), edges
 
 def check_view_bits(k: int) -> int:
-    "Return `k` if it is 1 to 8; else `TypeError` or `ValueError`: at 32 there are no levels to show."
-    if check_bits(k) == FLOAT: raise ValueError(f"k must be from 1 to 8 here: at {FLOAT} there are no levels to show")
+    """Return `k` if it is 1 to 8; else `TypeError` or `ValueError`: at 32 there are no levels to
+    show."""
+    if check_bits(k) == FLOAT:
+        raise ValueError(f"k must be from 1 to 8 here: at {FLOAT} there are no levels to show")
     return k
 
 def compute_curves(
@@ -93,15 +104,20 @@ def compute_curves(
     k: int,  # bits, 1-8
     n: int = 160,  # points of the curves
 ) -> Curves:
-    "Errors and slopes for α up to 1.05 times the largest value. `ValueError` for bad `x`, as from `best_alpha`."
+    """Errors and slopes for α up to 1.05 times the largest value. `ValueError` for bad `x`, as
+    from `best_alpha`."""
     best, moments = best_alpha(x, check_view_bits(k)), sample_moments(x)
     grid = torch.linspace(0, 1.05 * x.max().item(), n + 1, dtype=torch.float64)[1:]
-    return Curves(k, moments, histogram(x), grid, *exact_errors(moments, grid, k), *slopes(moments, grid, k), best)
+    return Curves(
+        k, moments, histogram(x), grid, *exact_errors(moments, grid, k), *slopes(moments, grid, k),
+        best
+    )
 
 # %% ../nbs/14_explore.ipynb #d1a56929
 @dataclass(frozen=True)
 class Activation:
-    "What k bits and one α do to the values, from `compute_activation`; errors in squared units of the values."
+    """What k bits and one α do to the values, from `compute_activation`; errors in squared units
+    of the values."""
     k: int
     alpha: float
     line: tuple[Tensor, Tensor]  # transfer curve: x and pact(x)
@@ -130,20 +146,28 @@ def compute_activation(
     curves: Optional[Curves] = None,  # of the same `x` and `k`; not given: computed
 ) -> Activation:
     "PACT at one α. `ValueError` for bad `x`, `k` or α, as from `best_alpha` and `pact`."
-    c, at, flat = curves or compute_curves(x, k), torch.tensor(float(alpha)), x.detach().flatten().float()
+    c, at, flat = (
+        curves or compute_curves(x, k), torch.tensor(float(alpha)), x.detach().flatten().float()
+    )
     if c.k != k: raise ValueError(f"the curves are of {c.k} bits, not of {k}")
     span = torch.linspace(-0.6, 1.05, 800) * flat.max().item()
     codes = (pact(flat, at, k) * (n_steps(k) / at)).round().long()
     shares = codes.bincount(minlength=2**k).double() / len(flat)
     here = [v.item() for v in (*exact_errors(c.moments, at, k), *slopes(c.moments, at, k))]
     least = sum(exact_errors(c.moments, c.best, k)).item()
-    return Activation(k, float(alpha), (span, pact(span, at, k)), unsigned_grid(k, at.item()), shares, entropy_of(shares), (flat >= at).double().mean().item(), *here, c.best, least)
+    return Activation(
+        k, float(alpha), (span, pact(span, at, k)), unsigned_grid(k, at.item()), shares,
+        entropy_of(shares), (flat >= at).double().mean().item(), *here, c.best,
+        least
+    )
 
 # %% ../nbs/14_explore.ipynb #d4394f90
-BLUE, GREEN, RED, GRAY, SKY = "#0173b2", "#029e73", "#d55e00", "#949494", "#56b4e9"  # seaborn's colorblind
+# seaborn's colorblind
+BLUE, GREEN, RED, GRAY, SKY = "#0173b2", "#029e73", "#d55e00", "#949494", "#56b4e9"
 
 class Picture:
-    "A figure whose still part is drawn once, by `still()`; `png()` draws the artists of `moving` over it."
+    """A figure whose still part is drawn once, by `still()`; `png()` draws the artists of
+    `moving` over it."""
     def __init__(self, width: float, height: float):  # inches, at 100 dots
         self.figure = Figure((width, height), dpi=100)
         self.canvas, self.moving = FigureCanvasAgg(self.figure), []
@@ -159,14 +183,24 @@ class Picture:
     def png(self) -> bytes:
         self.canvas.restore_region(self.background)
         for a in self.moving: a.axes.draw_artist(a)
-        PILImage.fromarray(np.asarray(self.canvas.buffer_rgba())).convert("RGB").save(out := io.BytesIO(), "png", compress_level=1)
+        PILImage.fromarray(np.asarray(self.canvas.buffer_rgba())).convert("RGB").save(
+            out := io.BytesIO(), "png", compress_level=1
+        )
         return out.getvalue()
 
 # %% ../nbs/14_explore.ipynb #1da06d0d
 def in_html(said: str, rows: dict[str, str]) -> str:
     "A sentence and a table of two rows."
-    cells = lambda kind, values: "".join(f'<{kind} style="padding: 2px 10px; text-align: right; border: 1px solid {GRAY}; font-weight: normal">{v}</{kind}>' for v in values)
-    return f'<p style="margin: 6px 0">{said}</p><div style="overflow-x: auto"><table style="border-collapse: collapse"><tr>{cells("th", rows)}</tr><tr>{cells("td", rows.values())}</tr></table></div>'
+    cells = lambda kind, values: "".join(
+        f'<{kind} style="padding: 2px 10px; text-align: right; border: 1px solid {GRAY};'
+        f' font-weight: normal">{v}</{kind}>'
+        for v in values
+    )
+    return (
+        f'<p style="margin: 6px 0">{said}</p><div style="overflow-x: auto"><table'
+        f' style="border-collapse: collapse"><tr>{cells("th", rows)}</tr>'
+        f'<tr>{cells("td", rows.values())}</tr></table></div>'
+    )
 
 def in_markdown(said: str, rows: dict[str, str]) -> str:
     "The same in Markdown."
@@ -177,13 +211,21 @@ def in_markdown(said: str, rows: dict[str, str]) -> str:
 class View(w.VBox):
     "Controls, a picture and its numbers; a subclass says in `draw()` what they are now."
     def __init__(self, *controls: w.Widget):
-        self.image, self.numbers, self.quiet = w.Image(format="png", layout=w.Layout(max_width="100%", object_fit="contain")), w.HTML(), False
-        row = w.HBox(controls, layout=w.Layout(flex_flow="row wrap", align_items="center", max_width="100%"))
-        super().__init__([row, self.image, self.numbers], layout=w.Layout(max_width="100%", overflow="hidden"))
+        self.image, self.numbers, self.quiet = (
+            w.Image(format="png", layout=w.Layout(max_width="100%", object_fit="contain")),
+            w.HTML(), False
+        )
+        row = w.HBox(
+            controls, layout=w.Layout(flex_flow="row wrap", align_items="center", max_width="100%")
+        )
+        super().__init__(
+            [row, self.image, self.numbers], layout=w.Layout(max_width="100%", overflow="hidden")
+        )
         for c in controls: c.observe(lambda change: self.refresh(), "value")
         self.refresh()
 
-    def draw(self) -> tuple[bytes, str, dict[str, str]]: raise NotImplementedError  # PNG, sentence, numbers by name
+    # PNG, sentence, numbers by name
+    def draw(self) -> tuple[bytes, str, dict[str, str]]: raise NotImplementedError
 
     def refresh(self) -> None:
         "Draw, but while `quiet`."
@@ -191,9 +233,15 @@ class View(w.VBox):
         self.image.value, *self.said = self.draw()
         self.numbers.value = in_html(*self.said)
 
-def slider(kind: type, value: float, lo: float, hi: float, step: float, name: str, **more: Any) -> w.Widget:
+def slider(
+    kind: type, value: float, lo: float, hi: float, step: float, name: str, **more: Any
+) -> w.Widget:
     "A slider wide enough for its name and its value."
-    return kind(value=value, min=lo, max=hi, step=step, description=name, layout=w.Layout(width="330px", max_width="100%"), **more)
+    return kind(
+        value=value, min=lo, max=hi, step=step, description=name,
+        layout=w.Layout(width="330px", max_width="100%"),
+        **more
+    )
 
 def show(view: View) -> None:
     "The view itself where it lives; else its picture and numbers."
@@ -204,10 +252,16 @@ def show(view: View) -> None:
 def _axes(p: Picture, places: list, titles: list[str]) -> list:
     "Axes at places of a grid, with titles."
     axes = [p.figure.add_subplot(g) for g in places]
-    for ax, title in zip(axes, titles): ax.set_title(title, fontsize=10); ax.tick_params(labelsize=8); ax.grid(color="0.92", lw=0.8); ax.set_axisbelow(True)
+    for ax, title in zip(axes, titles):
+        ax.set_title(title, fontsize=10)
+        ax.tick_params(labelsize=8)
+        ax.grid(color="0.92", lw=0.8)
+        ax.set_axisbelow(True)
     return axes
 
-def _vertical(p: Picture, ax: Any, color: str, style: str = "-", label: Optional[str] = None) -> Any:
+def _vertical(
+    p: Picture, ax: Any, color: str, style: str = "-", label: Optional[str] = None
+) -> Any:
     "A moving vertical line."
     return p.move(ax.axvline(0, color=color, ls=style, lw=1.6, label=label))
 
@@ -225,28 +279,54 @@ class _ActivationAxes(Picture):
     "Transfer curve, histogram, codes, errors and slopes; the last two over α."
     def __init__(self):
         super().__init__(9.6, 5.7)
-        grid = self.figure.add_gridspec(2, 6, left=0.055, right=0.985, top=0.95, bottom=0.09, wspace=0.9, hspace=0.42)
-        titles = ["transfer curve", "share of the values, and the levels", "share of each code", "squared error, as a share of the signal", "slope of the error, as a share of that at 0"]
-        self.axes = _axes(self, [grid[0, :2], grid[0, 2:4], grid[0, 4:], grid[1, :3], grid[1, 3:]], titles)
+        grid = self.figure.add_gridspec(
+            2, 6, left=0.055, right=0.985, top=0.95, bottom=0.09, wspace=0.9, hspace=0.42
+        )
+        titles = [
+            "transfer curve", "share of the values, and the levels", "share of each code",
+            "squared error, as a share of the signal",
+            "slope of the error, as a share of that at 0"
+        ]
+        self.axes = _axes(
+            self, [grid[0, :2], grid[0, 2:4], grid[0, 4:], grid[1, :3], grid[1, 3:]], titles
+        )
         self._values(); self._errors(); self.still()
 
     def _values(self) -> None:
         t, h, c, *_ = self.axes
-        t.plot([-1, 0, 1.05], [0, 0, 1.05], color=GRAY, lw=1.2, label="ReLU"); self.line = self.move(t.plot([], [], color=BLUE, lw=1.8, label="PACT")[0])
-        self.bars = self.move(h.stairs([1.0], [0, 1], fill=True, color="0.72")); self.codes = self.move(c.stairs([1.0], [0, 1], fill=True, color=SKY))
-        self.levels = self.move(h.vlines([], 0, 1, color=SKY, lw=1, transform=h.get_xaxis_transform(), label="levels"))
+        t.plot([-1, 0, 1.05], [0, 0, 1.05], color=GRAY, lw=1.2, label="ReLU")
+        self.line = self.move(t.plot([], [], color=BLUE, lw=1.8, label="PACT")[0])
+        self.bars = self.move(h.stairs([1.0], [0, 1], fill=True, color="0.72"))
+        self.codes = self.move(c.stairs([1.0], [0, 1], fill=True, color=SKY))
+        self.levels = self.move(
+            h.vlines([], 0, 1, color=SKY, lw=1, transform=h.get_xaxis_transform(), label="levels")
+        )
         self.alphas = [_vertical(self, ax, RED, label="α") for ax in self.axes]
-        t.set(xlim=(-0.55, 1.05), ylim=(-0.05, 1.05)); h.set(xlim=(-0.55, 1.05), ylim=(5e-5, 1.5), yscale="log"); c.set(xlim=(-0.55, 1.05), ylim=(5e-5, 1.5), yscale="log")
+        t.set(xlim=(-0.55, 1.05), ylim=(-0.05, 1.05))
+        h.set(xlim=(-0.55, 1.05), ylim=(5e-5, 1.5), yscale="log")
+        c.set(xlim=(-0.55, 1.05), ylim=(5e-5, 1.5), yscale="log")
         t.legend(fontsize=8, loc="upper left"); h.legend(fontsize=8, loc="upper left")
-        for ax in (t, h, c): ax.set_xlabel("share of the largest value", fontsize=8); ax.set_xticks([-0.5, 0, 0.5, 1])
+        for ax in (t, h, c):
+            ax.set_xlabel("share of the largest value", fontsize=8)
+            ax.set_xticks([-0.5, 0, 0.5, 1])
 
     def _errors(self) -> None:
         e, s = self.axes[3:]
-        named = ((e, "clipping", "black", "--"), (e, "rounding", "black", ":"), (e, "sum", BLUE, "-"), (s, "PACT's rule: clipping alone", "black", "--"), (s, "true slope", BLUE, "-"))
-        self.curves = [self.move(ax.plot([], [], color=c, ls=style, lw=1.8, label=name)[0]) for ax, name, c, style in named]
+        named = (
+            (e, "clipping", "black", "--"), (e, "rounding", "black", ":"), (e, "sum", BLUE, "-"),
+            (s, "PACT's rule: clipping alone", "black", "--"), (s, "true slope", BLUE, "-")
+        )
+        self.curves = [
+            self.move(ax.plot([], [], color=c, ls=style, lw=1.8, label=name)[0])
+            for ax, name, c, style in named
+        ]
         self.bests = [_vertical(self, ax, GREEN, "-.", "best α") for ax in (e, s)]
-        e.set(xlim=(0, 1.05), ylim=(2e-6, 3), yscale="log"); s.set(xlim=(0, 1.05), ylim=(-1.05, 0.45)); s.axhline(0, color="black", lw=0.8)
-        for ax in (e, s): ax.legend(fontsize=8, loc="lower right", ncols=2); ax.set_xlabel("α, as a share of the largest value", fontsize=8)
+        e.set(xlim=(0, 1.05), ylim=(2e-6, 3), yscale="log")
+        s.set(xlim=(0, 1.05), ylim=(-1.05, 0.45))
+        s.axhline(0, color="black", lw=0.8)
+        for ax in (e, s):
+            ax.legend(fontsize=8, loc="lower right", ncols=2)
+            ax.set_xlabel("α, as a share of the largest value", fontsize=8)
 
 # %% ../nbs/14_explore.ipynb #8c4aee52
 class ActivationPicture(_ActivationAxes):
@@ -254,9 +334,20 @@ class ActivationPicture(_ActivationAxes):
     def update(self, a: Activation, c: Curves) -> bytes:
         top, (shares, edges) = c.grid[-1].item() / 1.05, c.bars
         _, mean, power = c.moments(torch.tensor(math.inf)).tolist()
-        self.line.set_data(a.line[0] / top, a.line[1] / top); self.bars.set_data(shares, edges / top); _set_levels(self.levels, a.levels / top)
-        self.codes.set_data(a.shares.numpy(), (np.arange(2**a.k + 1) - 0.5) * (a.alpha / n_steps(a.k) / top))
-        for line, v in zip(self.curves, (c.clipping / power, c.rounding / power, (c.clipping + c.rounding) / power, c.paper / (2 * mean), c.true / (2 * mean))): line.set_data(c.grid / top, v)
+        self.line.set_data(a.line[0] / top, a.line[1] / top)
+        self.bars.set_data(shares, edges / top)
+        _set_levels(self.levels, a.levels / top)
+        self.codes.set_data(
+            a.shares.numpy(), (np.arange(2**a.k + 1) - 0.5) * (a.alpha / n_steps(a.k) / top)
+        )
+        for line, v in zip(
+            self.curves,
+            (
+                c.clipping / power, c.rounding / power, (c.clipping + c.rounding) / power,
+                c.paper / (2 * mean), c.true / (2 * mean)
+            ),
+        ):
+            line.set_data(c.grid / top, v)
         for line in self.alphas: line.set_xdata([a.alpha / top] * 2)
         for line in self.bests: line.set_xdata([a.best / top] * 2)
         return self.png()
@@ -265,21 +356,37 @@ class ActivationPicture(_ActivationAxes):
 def _said_activation(a: Activation) -> tuple[str, dict[str, str]]:
     "Sentence and numbers."
     total = a.clipping + a.rounding
-    said = f"{a.k} bits, α = {a.alpha:.4g}: {a.clipped:.2%} of the values are clipped, {a.used} of {2**a.k} codes used. The error is {total / a.least:.3g} times the least, at α = {a.best:.4g}."
-    rows = {"α": f"{a.alpha:.4g}", "best α": f"{a.best:.4g}", "clipped: gradient for upstream 1/N": f"{a.clipped:.4f}", "clipping error": f"{a.clipping:.3g}", "rounding error": f"{a.rounding:.3g}",
-            "slope, PACT's rule": f"{a.paper:.3g}", "true slope": f"{a.true:.3g}", "codes used": f"{a.used} of {2**a.k}", "entropy / bits": f"{a.entropy:.2f}"}
+    said = (
+        f"{a.k} bits, α = {a.alpha:.4g}: {a.clipped:.2%} of the values are clipped, {a.used} of"
+        f" {2**a.k} codes used. The error is {total / a.least:.3g} times the least, at α ="
+        f" {a.best:.4g}."
+    )
+    rows = {
+        "α": f"{a.alpha:.4g}", "best α": f"{a.best:.4g}",
+        "clipped: gradient for upstream 1/N": f"{a.clipped:.4f}",
+        "clipping error": f"{a.clipping:.3g}", "rounding error": f"{a.rounding:.3g}",
+        "slope, PACT's rule": f"{a.paper:.3g}", "true slope": f"{a.true:.3g}",
+        "codes used": f"{a.used} of {2**a.k}", "entropy / bits": f"{a.entropy:.2f}"
+    }
     return said, rows
 
 # %% ../nbs/14_explore.ipynb #67bdee1e
 def _choice(names: list[str], value: str, name: str) -> w.Dropdown:
-    return w.Dropdown(options=names, value=value, description=name, layout=w.Layout(width="330px", max_width="100%"))
+    return w.Dropdown(
+        options=names, value=value, description=name,
+        layout=w.Layout(width="330px", max_width="100%")
+    )
 
 class ActivationView(View):
     "Values, bits and α; the button goes to the best α."
     def __init__(self, sources: dict[str, Tensor], name: Optional[str] = None, k: int = 2):
         self.sources, self.picture, self.shown = sources, ActivationPicture(), (None, None)
-        self.name, self.k = _choice(list(sources), name or next(iter(sources)), "values"), slider(w.IntSlider, k, 1, 8, 1, "bits")
-        self.alpha, self.button = slider(w.FloatSlider, 1, 0, 100, 1, "α", readout_format=".4g"), w.Button(description="go to best α")
+        self.name, self.k = _choice(list(sources), name or next(iter(sources)), "values"), slider(
+            w.IntSlider, k, 1, 8, 1, "bits"
+        )
+        self.alpha, self.button = slider(
+            w.FloatSlider, 1, 0, 100, 1, "α", readout_format=".4g"
+        ), w.Button(description="go to best α")
         super().__init__(self.name, self.k, self.alpha, self.button)
         self.button.on_click(lambda button: setattr(self.alpha, "value", self.curves.best))
 
@@ -287,10 +394,13 @@ class ActivationView(View):
         "New values: another range of α, and the best one to begin with."
         top, s, self.quiet = x.max().item(), self.alpha, True
         s.min, s.max, s.step = 0, 1.05 * top, step_for(top)
-        s.value = s.step * max(1, round(self.curves.best / s.step)); s.min, self.quiet = s.step, False
+        s.value = s.step * max(1, round(self.curves.best / s.step))
+        s.min, self.quiet = s.step, False
 
     def draw(self) -> tuple[bytes, str, dict[str, str]]:
-        x, before, self.shown = self.sources[self.name.value], self.shown, (self.name.value, self.k.value)
+        x, before, self.shown = (
+            self.sources[self.name.value], self.shown, (self.name.value, self.k.value)
+        )
         if before != self.shown: self.curves = compute_curves(x, self.k.value)
         if before[0] != self.shown[0]: self.choose(x)
         a = compute_activation(x, self.k.value, self.alpha.value, self.curves)
@@ -301,7 +411,8 @@ W_VIEWS = (*WEIGHT_QUANTIZERS, "binary")
 
 @dataclass(frozen=True)
 class Weights:
-    "What a quantizer does to the weights of a layer, from `compute_weights`; tensors of shape [N], in the order of `w`."
+    """What a quantizer does to the weights of a layer, from `compute_weights`; tensors of shape
+    [N], in the order of `w`."""
     quantizer: str
     k: int
     width: float
@@ -325,11 +436,14 @@ def levels_of(x: Tensor, quantizer: str, k: int) -> Tensor:
 
 # %% ../nbs/14_explore.ipynb #bf1a0ab2
 def check_weights(quantizer: str, k: int, width: float) -> None:
-    "`ValueError` for a quantizer that is not known, for bits that it has not, or hysteresis where there is none."
-    if quantizer not in W_VIEWS: raise ValueError(f"quantizer must be one of {', '.join(W_VIEWS)}; got {quantizer!r}")
+    """`ValueError` for a quantizer that is not known, for bits that it has not, or hysteresis
+    where there is none."""
+    if quantizer not in W_VIEWS:
+        raise ValueError(f"quantizer must be one of {', '.join(W_VIEWS)}; got {quantizer!r}")
     check_view_bits(k), check_width(width)
     if quantizer == "binary" and k != 1: raise ValueError(f"binary has 1 bit; got {k}")
-    if quantizer != "binary" and width: raise ValueError(f"hysteresis is for binary, not for {quantizer}; got {width}")
+    if quantizer != "binary" and width:
+        raise ValueError(f"hysteresis is for binary, not for {quantizer}; got {width}")
 
 def _branches(x: Tensor, width: float) -> list[Tensor]:
     "One-bit weights that come from below, and from above."
@@ -344,13 +458,23 @@ def compute_weights(
 ) -> Weights:
     "One quantizer on one layer. `ValueError` for weights or a choice it is not defined for."
     check_weights(quantizer, k, width)
-    if not x.numel() or not torch.isfinite(x).all() or not x.any(): raise ValueError("weights must be finite and not all 0")
+    if not x.numel() or not torch.isfinite(x).all() or not x.any():
+        raise ValueError("weights must be finite and not all 0")
     x = x.detach().flatten().float().sort().values
     plain = binary(x) if quantizer == "binary" else WEIGHT_QUANTIZERS[quantizer](x, k)
-    target, levels, edge = x if quantizer == "binary" else WEIGHT_WARM[quantizer](x, k), levels_of(x, quantizer, k), width * x.abs().mean().item()
-    shares = torch.bucketize(plain, (levels[1:] + levels[:-1]) / 2).bincount(minlength=2**k).double() / len(x)
+    target, levels, edge = (
+        x if quantizer == "binary" else WEIGHT_WARM[quantizer](x, k), levels_of(x, quantizer, k),
+        width * x.abs().mean().item()
+    )
+    shares = torch.bucketize(plain, (levels[1:] + levels[:-1]) / 2).bincount(
+        minlength=2**k
+    ).double() / len(x)
     error = ((plain - target).square().mean() / target.square().mean()).item()
-    return Weights(quantizer, k, width, x, target, *(_branches(x, width) if width else (plain, plain)), levels, shares, entropy_of(shares), error, edge, (x.abs() <= edge).double().mean().item() if width else 0.0)
+    return Weights(
+        quantizer, k, width, x, target, *(_branches(x, width) if width else (plain, plain)), levels,
+        shares, entropy_of(shares), error, edge,
+        (x.abs() <= edge).double().mean().item() if width else 0.0
+    )
 
 # %% ../nbs/14_explore.ipynb #ef675227
 def compute_flips(
@@ -362,7 +486,9 @@ def compute_flips(
 ) -> list[float]:  # sign changes for each weight and step, one for each width
     "How often signs change under noise around `x`, the same noise for every width."
     x = thinned(x.detach(), most).float()
-    walk = x + noise * x.std() * torch.randn(steps + 1, len(x), generator=torch.Generator().manual_seed(0))
+    walk = x + noise * x.std() * torch.randn(
+        steps + 1, len(x), generator=torch.Generator().manual_seed(0)
+    )
     return [_flips(walk, check_width(width)) for width in widths]
 
 def _flips(walk: Tensor, width: float) -> float:
@@ -375,25 +501,55 @@ class _WeightAxes(Picture):
     "Transfer curve, histogram of what is rounded, error over bits, sign changes over hysteresis."
     def __init__(self):
         super().__init__(9.6, 5.7)
-        grid = self.figure.add_gridspec(2, 2, left=0.055, right=0.985, top=0.95, bottom=0.09, wspace=0.14, hspace=0.42)
-        self.axes = _axes(self, list(grid), ["transfer curve: w → w_q", "share of the weights as they are rounded, and the levels", "signal over error / dB", "sign changes, as a share of those without hysteresis"])
-        for ax, name in zip(self.axes, ("w / largest level", "units of the largest level", "bits", "hysteresis, in mean |w|")): ax.set_xlabel(name, fontsize=8)
+        grid = self.figure.add_gridspec(
+            2, 2, left=0.055, right=0.985, top=0.95, bottom=0.09, wspace=0.14, hspace=0.42
+        )
+        self.axes = _axes(
+            self, list(grid),
+            [
+                "transfer curve: w → w_q",
+                "share of the weights as they are rounded, and the levels",
+                "signal over error / dB", "sign changes, as a share of those without hysteresis"
+            ],
+        )
+        for ax, name in zip(
+            self.axes,
+            ("w / largest level", "units of the largest level", "bits", "hysteresis, in mean |w|")
+        ):
+            ax.set_xlabel(name, fontsize=8)
         self._layer(); self._choices(); self.still()
 
     def _layer(self) -> None:
         t, h, *_ = self.axes
-        self.up, self.down = (self.move(t.plot([], [], color=c, ls=style, lw=1.8, label=name)[0]) for name, c, style in (("from below", BLUE, "-"), ("from above", RED, "--")))
+        self.up, self.down = (
+            self.move(t.plot([], [], color=c, ls=style, lw=1.8, label=name)[0])
+            for name, c, style in (("from below", BLUE, "-"), ("from above", RED, "--"))
+        )
         self.edges = [_vertical(self, t, "black", ":", name) for name in ("±h", None)]
         self.bars = self.move(h.stairs([1.0], [0, 1], fill=True, color="0.72"))
-        self.levels = self.move(h.vlines([], 0, 1, color=SKY, lw=1.4, transform=h.get_xaxis_transform(), label="levels"))
-        t.set(xlim=(-3, 3), ylim=(-1.15, 1.15)); h.set(xlim=(-3, 3), ylim=(5e-5, 1), yscale="log"); t.legend(fontsize=8, loc="upper left"); h.legend(fontsize=8, loc="upper left")
+        self.levels = self.move(
+            h.vlines([], 0, 1, color=SKY, lw=1.4, transform=h.get_xaxis_transform(), label="levels")
+        )
+        t.set(xlim=(-3, 3), ylim=(-1.15, 1.15))
+        h.set(xlim=(-3, 3), ylim=(5e-5, 1), yscale="log")
+        t.legend(fontsize=8, loc="upper left")
+        h.legend(fontsize=8, loc="upper left")
 
     def _choices(self) -> None:
         e, f = self.axes[2:]
-        self.errors = [self.move(e.plot([], [], "o-", color=c, label=name)[0]) for name, c in zip(WEIGHT_QUANTIZERS, (BLUE, GREEN))]
+        self.errors = [
+            self.move(e.plot([], [], "o-", color=c, label=name)[0])
+            for name, c in zip(WEIGHT_QUANTIZERS, (BLUE, GREEN))
+        ]
         self.flips = self.move(f.plot([], [], "o-", color=BLUE)[0])
-        self.dots = [self.move(ax.plot([], [], "o", ms=13, mfc="none", mec=RED, mew=2, label="now")[0]) for ax in (e, f)]
-        e.set(xlim=(0.5, 8.5), ylim=(-3, 57)); f.set(xlim=(-0.02, 0.52), ylim=(-0.03, 1.1)); e.legend(fontsize=8, loc="upper left"); f.legend(fontsize=8, loc="upper right")
+        self.dots = [
+            self.move(ax.plot([], [], "o", ms=13, mfc="none", mec=RED, mew=2, label="now")[0])
+            for ax in (e, f)
+        ]
+        e.set(xlim=(0.5, 8.5), ylim=(-3, 57))
+        f.set(xlim=(-0.02, 0.52), ylim=(-0.03, 1.1))
+        e.legend(fontsize=8, loc="upper left")
+        f.legend(fontsize=8, loc="upper right")
 
 # %% ../nbs/14_explore.ipynb #6261829e
 def decibel(error: float) -> float:
@@ -401,15 +557,24 @@ def decibel(error: float) -> float:
     return -10 * math.log10(max(error, 1e-12))
 
 class WeightPicture(_WeightAxes):
-    "`update` gives the PNG for one choice; `errors` is dB by quantizer, at 1 to 8 bits, `flips` sign changes by width."
+    """`update` gives the PNG for one choice; `errors` is dB by quantizer, at 1 to 8 bits,
+    `flips` sign changes by width."""
     def update(self, q: Weights, errors: dict[str, list[float]], flips: list[float]) -> bytes:
         top = q.levels[-1].item()
-        for line, values in ((self.up, q.up), (self.down, q.down)): line.set_data(q.w / top, values / top)
-        for line, v in zip(self.edges, (-q.edge, q.edge)): line.set_xdata([v / top] * 2); line.set_visible(q.edge > 0)
-        shares, edges = histogram(q.target); self.bars.set_data(shares, edges / top); _set_levels(self.levels, q.levels / top)
-        for line, name in zip(self.errors, WEIGHT_QUANTIZERS): line.set_data(range(1, 9), errors[name])
-        self.flips.set_data(WIDTHS, np.array(flips) / max(flips[0], 1e-9)); self.dots[0].set_data([q.k], [decibel(q.error)])
-        self.dots[1].set_data([q.width], [flips[round(q.width * 20)] / max(flips[0], 1e-9)]); self.dots[1].set_visible(q.quantizer == "binary")
+        for line, values in ((self.up, q.up), (self.down, q.down)):
+            line.set_data(q.w / top, values / top)
+        for line, v in zip(self.edges, (-q.edge, q.edge)):
+            line.set_xdata([v / top] * 2)
+            line.set_visible(q.edge > 0)
+        shares, edges = histogram(q.target)
+        self.bars.set_data(shares, edges / top)
+        _set_levels(self.levels, q.levels / top)
+        for line, name in zip(self.errors, WEIGHT_QUANTIZERS):
+            line.set_data(range(1, 9), errors[name])
+        self.flips.set_data(WIDTHS, np.array(flips) / max(flips[0], 1e-9))
+        self.dots[0].set_data([q.k], [decibel(q.error)])
+        self.dots[1].set_data([q.width], [flips[round(q.width * 20)] / max(flips[0], 1e-9)])
+        self.dots[1].set_visible(q.quantizer == "binary")
         return self.png()
 
 # %% ../nbs/14_explore.ipynb #1c72916f
@@ -417,29 +582,54 @@ WIDTHS = [i / 20 for i in range(11)]
 
 def _said_weights(q: Weights, flips: list[float]) -> tuple[str, dict[str, str]]:
     "Sentence and numbers."
-    said = f"{q.quantizer}, {q.k} bit{'s' if q.k > 1 else ''}: {q.used} of {2**q.k} levels used, the largest at {q.levels[-1].item():.4g}; signal over error {decibel(q.error):.1f} dB."
-    rows = {"largest level": f"{q.levels[-1].item():.4g}", "error, share of the signal": f"{q.error:.3g}", "dB": f"{decibel(q.error):.1f}", "levels used": f"{q.used} of {2**q.k}", "entropy / bits": f"{q.entropy:.2f}"}
+    said = (
+        f"{q.quantizer}, {q.k} bit{'s' if q.k > 1 else ''}: {q.used} of {2**q.k} levels used, the"
+        f" largest at {q.levels[-1].item():.4g}; signal over error {decibel(q.error):.1f} dB."
+    )
+    rows = {
+        "largest level": f"{q.levels[-1].item():.4g}",
+        "error, share of the signal": f"{q.error:.3g}", "dB": f"{decibel(q.error):.1f}",
+        "levels used": f"{q.used} of {2**q.k}", "entropy / bits": f"{q.entropy:.2f}"
+    }
     if q.quantizer != "binary": return said, rows
     now = flips[round(q.width * 20)]
     said += f" {q.held:.1%} of the weights lie within ±h = {q.edge:.3g} and keep the sign they had."
-    return said, rows | {"h": f"{q.edge:.3g}", "within ±h": f"{q.held:.4f}", "sign changes a step": f"{now:.4f}", "without hysteresis": f"{flips[0]:.4f}"}
+    return said, rows | {
+        "h": f"{q.edge:.3g}", "within ±h": f"{q.held:.4f}", "sign changes a step": f"{now:.4f}",
+        "without hysteresis": f"{flips[0]:.4f}"
+    }
 
 # %% ../nbs/14_explore.ipynb #b4256e92
 class WeightView(View):
     "Weights, quantizer, bits and hysteresis."
-    def __init__(self, sources: dict[str, Tensor], name: Optional[str] = None, quantizer: str = "sawb", k: int = 2, width: float = 0.0):
+    def __init__(
+        self, sources: dict[str, Tensor], name: Optional[str] = None, quantizer: str = "sawb",
+        k: int = 2, width: float = 0.0
+    ):
         self.sources, self.picture, self.known = sources, WeightPicture(), {}
-        self.name, self.quantizer = _choice(list(sources), name or next(iter(sources)), "weights"), _choice(list(W_VIEWS), quantizer, "quantizer")
-        self.k, self.width = slider(w.IntSlider, k, 1, 8, 1, "bits"), slider(w.FloatSlider, width, 0, 0.5, 0.05, "hysteresis")
+        self.name, self.quantizer = _choice(
+            list(sources), name or next(iter(sources)), "weights"
+        ), _choice(list(W_VIEWS), quantizer, "quantizer")
+        self.k, self.width = slider(w.IntSlider, k, 1, 8, 1, "bits"), slider(
+            w.FloatSlider, width, 0, 0.5, 0.05, "hysteresis"
+        )
         super().__init__(self.name, self.quantizer, self.k, self.width)
 
     def draw(self) -> tuple[bytes, str, dict[str, str]]:
-        x, name, one = self.sources[self.name.value], self.quantizer.value, self.quantizer.value == "binary"
+        x, name, one = (
+            self.sources[self.name.value], self.quantizer.value, self.quantizer.value == "binary"
+        )
         k, self.k.disabled, self.width.disabled = 1 if one else self.k.value, one, not one
         if self.name.value not in self.known:
-            errors = {n: [decibel(compute_weights(x, n, b).error) for b in range(1, 9)] for n in WEIGHT_QUANTIZERS}
+            errors = {
+                n: [decibel(compute_weights(x, n, b).error) for b in range(1, 9)]
+                for n in WEIGHT_QUANTIZERS
+            }
             self.known[self.name.value] = errors, compute_flips(x, WIDTHS)
-        q, (errors, flips) = compute_weights(x, name, k, self.width.value if one else 0.0), self.known[self.name.value]
+        q, (errors, flips) = (
+            compute_weights(x, name, k, self.width.value if one else 0.0),
+            self.known[self.name.value]
+        )
         return self.picture.update(q, errors, flips), *_said_weights(q, flips)
 
 # %% ../nbs/14_explore.ipynb #3da38554
@@ -448,7 +638,11 @@ def weights_of(
     most: int = 5000,  # weights kept of each layer, evenly spaced
 ) -> dict[str, Tensor]:  # name of each convolution and linear layer → its weights, flat
     "The latent weights of a quantized network, those of its float ends too."
-    return {n: thinned(m.weight.detach(), most) for n, m in model.named_modules() if isinstance(m, QuantWeight)}
+    return {
+        n: thinned(m.weight.detach(), most)
+        for n, m in model.named_modules()
+        if isinstance(m, QuantWeight)
+    }
 
 # %% ../nbs/14_explore.ipynb #6ba1776e
 @dataclass(frozen=True)
@@ -468,16 +662,32 @@ def read_run(
     which: str = "best",  # weights whose inputs are shown: best or last
     most: int = 4000,  # values kept of each layer
 ) -> Playback:
-    "α of every epoch, and inputs on one batch of training images. `ValueError` for a run without either."
+    """α of every epoch, and inputs on one batch of training images. `ValueError` for a run
+    without either."""
     table = r.alphas()
-    if table.empty: raise ValueError(f"{r.path}: no α on record, so nothing to play back; name a run with activation pact")
-    if not (r.path / f"{which}.pt").is_file(): raise ValueError(f"{r.path}: no {which}.pt in it (the run is {r.summary['status']})")
+    if table.empty:
+        raise ValueError(
+            f"{r.path}: no α on record, so nothing to play back; name a run with activation pact"
+        )
+    if not (r.path / f"{which}.pt").is_file():
+        raise ValueError(f"{r.path}: no {which}.pt in it (the run is {r.summary['status']})")
     data = r.data(); model = r.model(data, which)
-    inputs, modules = record(model, next(iter(batches(data.train, r.recipe, data)))[0], most), dict(model.named_modules())
-    names = [n for n in table.layer.unique() if n in inputs and not isinstance(modules[n], SignedPACT)]
+    inputs, modules = record(model, next(iter(batches(data.train, r.recipe, data)))[0], most), dict(
+        model.named_modules()
+    )
+    names = [
+        n for n in table.layer.unique() if n in inputs and not isinstance(modules[n], SignedPACT)
+    ]
     wide, metrics = table.pivot(index="epoch", columns="layer", values="alpha")[names], r.metrics()
-    measured = {int(e): v for e, v in zip(metrics.epoch, metrics.valid_top1) if v is not None and v == v} if "valid_top1" in metrics else {}
-    return Playback(r.path.name, [int(e) for e in wide.index], names, wide.to_numpy(), [modules[n].k for n in names], [inputs[n] for n in names], measured)
+    measured = (
+        {int(e): v for e, v in zip(metrics.epoch, metrics.valid_top1) if v is not None and v == v}
+        if "valid_top1" in metrics
+        else {}
+    )
+    return Playback(
+        r.path.name, [int(e) for e in wide.index], names, wide.to_numpy(),
+        [modules[n].k for n in names], [inputs[n] for n in names], measured
+    )
 
 # %% ../nbs/14_explore.ipynb #89dd08e0
 @dataclass(frozen=True)
@@ -492,35 +702,59 @@ class Frame:
 
 def compute_playback(p: Playback, epoch: int) -> Frame:
     "α, levels and clipped shares at one epoch. `ValueError` for an epoch that is not on record."
-    if epoch not in p.epochs: raise ValueError(f"epoch {epoch} is not on record; it has {p.epochs[0]} to {p.epochs[-1]}")
+    if epoch not in p.epochs:
+        raise ValueError(f"epoch {epoch} is not on record; it has {p.epochs[0]} to {p.epochs[-1]}")
     alphas = p.alphas[p.epochs.index(epoch)].tolist()
     levels = [unsigned_grid(k, a) if k != FLOAT else torch.empty(0) for k, a in zip(p.bits, alphas)]
     clipped = [(x >= a).double().mean().item() for x, a in zip(p.inputs, alphas)]
-    used = [len(pact(x, a, k).unique()) if k != FLOAT else 0 for x, a, k in zip(p.inputs, alphas, p.bits)]
+    used = [
+        len(pact(x, a, k).unique()) if k != FLOAT else 0
+        for x, a, k in zip(p.inputs, alphas, p.bits)
+    ]
     return Frame(epoch, alphas, levels, clipped, used, p.accuracy.get(epoch))
 
 # %% ../nbs/14_explore.ipynb #f349cd1e
 class _PlaybackAxes(Picture):
-    "Left every α over the epochs; right a row for each layer, from the top: its input, α and levels."
+    """Left every α over the epochs; right a row for each layer, from the top: its input, α and
+    levels."""
     def __init__(self, p: Playback):
         self.p, self.rows, height = p, range(len(p.layers))[::-1], 1.0 + 0.24 * len(p.layers)
         self.scales = [max(x.max().item(), a) for x, a in zip(p.inputs, p.alphas.max(0).tolist())]
         super().__init__(9.6, height)
-        grid = self.figure.add_gridspec(1, 2, width_ratios=(2, 3), left=0.05, right=0.93, top=1 - 0.3 / height, bottom=0.5 / height, wspace=0.4)
-        self.left, self.right = _axes(self, list(grid), ["α of each layer, first to last: blue to red", "inputs (gray), α and levels; share clipped"])
+        grid = self.figure.add_gridspec(
+            1, 2, width_ratios=(2, 3), left=0.05, right=0.93, top=1 - 0.3 / height,
+            bottom=0.5 / height, wspace=0.4
+        )
+        self.left, self.right = _axes(
+            self, list(grid),
+            [
+                "α of each layer, first to last: blue to red",
+                "inputs (gray), α and levels; share clipped"
+            ],
+        )
         self._lines(); self._histograms()
 
     def _lines(self) -> None:
         first, last = self.p.epochs[0], self.p.epochs[-1]
-        for values, shade in zip(self.p.alphas.T, np.linspace(0, 0.85, len(self.rows))): self.left.plot(self.p.epochs, values, color=(shade, 0.4, 0.85 - shade), lw=1.3)
+        for values, shade in zip(self.p.alphas.T, np.linspace(0, 0.85, len(self.rows))):
+            self.left.plot(self.p.epochs, values, color=(shade, 0.4, 0.85 - shade), lw=1.3)
         self.left.xaxis.get_major_locator().set_params(integer=True)
-        self.left.set(xlim=(first - 0.02 * (last - first + 1), last + 0.02 * (last - first + 1)), ylim=(0, 1.05 * self.p.alphas.max()), xlabel="epoch")
+        self.left.set(
+            xlim=(first - 0.02 * (last - first + 1), last + 0.02 * (last - first + 1)),
+            ylim=(0, 1.05 * self.p.alphas.max()), xlabel="epoch"
+        )
 
     def _histograms(self) -> None:
         for y, x, scale in zip(self.rows, self.p.inputs, self.scales):
             shares, edges = histogram(x[x > 0] if (x > 0).any() else torch.zeros(1), 60)
-            self.right.stairs(y + 0.85 * np.sqrt(shares / shares.max()), edges / scale, baseline=y, fill=True, color="0.8")
-        self.right.set(xlim=(0, 1.02), ylim=(-0.1, len(self.rows)), yticks=[y + 0.4 for y in self.rows], yticklabels=self.p.layers, xlabel="as a share of the largest input or α of the layer")
+            self.right.stairs(
+                y + 0.85 * np.sqrt(shares / shares.max()), edges / scale, baseline=y, fill=True,
+                color="0.8"
+            )
+        self.right.set(
+            xlim=(0, 1.02), ylim=(-0.1, len(self.rows)), yticks=[y + 0.4 for y in self.rows],
+            yticklabels=self.p.layers, xlabel="as a share of the largest input or α of the layer"
+        )
         self.right.grid(False)
 
 # %% ../nbs/14_explore.ipynb #e955bb05
@@ -529,14 +763,26 @@ class PlaybackPicture(_PlaybackAxes):
     def __init__(self, p: Playback):
         super().__init__(p)
         self.now = _vertical(self, self.left, RED)
-        self.levels, self.alphas = (self.move(self.right.vlines([], 0, 1, color=c, lw=width)) for c, width in ((BLUE, 1.2), (RED, 2.6)))
-        self.texts = [self.move(self.right.text(1.04, y + 0.4, "", fontsize=8, va="center")) for y in self.rows]
+        self.levels, self.alphas = (
+            self.move(self.right.vlines([], 0, 1, color=c, lw=width))
+            for c, width in ((BLUE, 1.2), (RED, 2.6))
+        )
+        self.texts = [
+            self.move(self.right.text(1.04, y + 0.4, "", fontsize=8, va="center"))
+            for y in self.rows
+        ]
         self.still()
 
     def update(self, f: Frame) -> bytes:
         layers = list(zip(self.rows, self.scales, f.levels, f.alphas))
-        self.levels.set_segments([[(v / scale, y), (v / scale, y + 0.5)] for y, scale, levels, _ in layers for v in levels.tolist()])
-        self.alphas.set_segments([[(a / scale, y), (a / scale, y + 0.9)] for y, scale, _, a in layers])
+        self.levels.set_segments([
+            [(v / scale, y), (v / scale, y + 0.5)]
+            for y, scale, levels, _ in layers
+            for v in levels.tolist()
+        ])
+        self.alphas.set_segments(
+            [[(a / scale, y), (a / scale, y + 0.9)] for y, scale, _, a in layers]
+        )
         self.now.set_xdata([f.epoch] * 2)
         for text, share in zip(self.texts, f.clipped): text.set_text(f"{share:.1%}")
         return self.png()
@@ -546,18 +792,29 @@ def _said_frame(p: Playback, f: Frame) -> tuple[str, dict[str, str]]:
     "Sentence and numbers."
     low, high = (p.layers[f.alphas.index(v)] for v in (min(f.alphas), max(f.alphas)))
     idle = sum(2**k - used for k, used in zip(p.bits, f.used) if k != FLOAT)
-    said = f"Epoch {f.epoch} of {p.epochs[-1]}: α from {min(f.alphas):.3g} ({low}) to {max(f.alphas):.3g} ({high})."
+    said = (
+        f"Epoch {f.epoch} of {p.epochs[-1]}: α from {min(f.alphas):.3g} ({low}) to"
+        f" {max(f.alphas):.3g} ({high})."
+    )
     valid = "not measured" if f.accuracy is None else f"{f.accuracy:.1%}"
-    return said, {"epoch": str(f.epoch), "smallest α": f"{min(f.alphas):.4g}", "mean α": f"{sum(f.alphas) / len(f.alphas):.4g}", "largest α": f"{max(f.alphas):.4g}", "most clipped": f"{max(f.clipped):.2%}", "codes that no input uses": str(idle), "validation top-1": valid}
+    return said, {
+        "epoch": str(f.epoch), "smallest α": f"{min(f.alphas):.4g}",
+        "mean α": f"{sum(f.alphas) / len(f.alphas):.4g}", "largest α": f"{max(f.alphas):.4g}",
+        "most clipped": f"{max(f.clipped):.2%}", "codes that no input uses": str(idle),
+        "validation top-1": valid
+    }
 
 class PlaybackView(View):
     "A slider over the epochs of a run, and a button that plays it."
     def __init__(self, p: Playback):
         self.p, self.picture = p, PlaybackPicture(p)
         first, last = p.epochs[0], p.epochs[-1]
-        self.epoch, self.play = slider(w.IntSlider, last, first, last, 1, "epoch"), w.Play(value=last, min=first, max=last, interval=max(150, 4000 // (last - first + 1)))
+        self.epoch, self.play = slider(w.IntSlider, last, first, last, 1, "epoch"), w.Play(
+            value=last, min=first, max=last, interval=max(150, 4000 // (last - first + 1))
+        )
         super().__init__(self.epoch)
-        w.jslink((self.play, "value"), (self.epoch, "value")); self.children[0].children += (self.play,)
+        w.jslink((self.play, "value"), (self.epoch, "value"))
+        self.children[0].children += (self.play,)
 
     def draw(self) -> tuple[bytes, str, dict[str, str]]:
         f = compute_playback(self.p, self.epoch.value)

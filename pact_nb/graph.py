@@ -654,7 +654,9 @@ def in_evaluation(gm: fx.GraphModule) -> fx.GraphModule:
     for n in [n for n in gm.graph.nodes if n.op == "call_module"]:
         if not isinstance(gm.get_submodule(n.target), ByMode): continue
         for u in list(n.users):
-            u.args, u.kwargs = fx.node.map_arg((u.args, u.kwargs), lambda v: n.args[1] if v is n else v)
+            u.args, u.kwargs = fx.node.map_arg(
+                (u.args, u.kwargs), lambda v: n.args[1] if v is n else v
+            )
         _erase(gm.graph, n)
     gm.recompile()
     return gm

@@ -23,32 +23,46 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from .core import short_hash
-from .data import IMAGE_SUFFIXES, Data, Steps, check_labels, class_folders, decode_bytes, file_fact, generator, held_out, image_bytes, open_parquet, parquet_shards, read_group, resized
+from pact_nb.data import (
+    IMAGE_SUFFIXES, Data, Steps, check_labels, class_folders, decode_bytes, file_fact, generator,
+    held_out, image_bytes, open_parquet, parquet_shards, read_group, resized
+)
 from .speed import threads_kept
 
 # %% ../nbs/07b_images.ipynb #3de962d6
 class _Files:
     "Image files below a folder."
-    def __init__(self, root: Path, names: np.ndarray): self.root, self.names = root, names  # bytes [N], relative
+    # bytes [N], relative
+    def __init__(self, root: Path, names: np.ndarray): self.root, self.names = root, names
     def where(self, j: int) -> str: return str(self.root / os.fsdecode(self.names[j].item()))
     def raw(self, j: int) -> bytes: return Path(self.where(j)).read_bytes()
 
 def _scan(root: Path, classes: list[str]) -> tuple[_Files, Tensor, list[tuple]]:
-    "Source, labels and (name, size, time) of all images in the class folders of `root`; `ValueError` names the first odd file."
+    """Source, labels and (name, size, time) of all images in the class folders of `root`;
+    `ValueError` names the first odd file."""
     found, labels = [], []
     for i, c in enumerate(classes):
         files = sorted(file_fact(f) for f in os.scandir(root / c) if not f.name.startswith("."))
         for name, size, _ in files:
-            if Path(name).suffix.lower() not in IMAGE_SUFFIXES: raise ValueError(f"{root / c / name}: only png, jpg and webp are read; convert it or move it away")
+            if Path(name).suffix.lower() not in IMAGE_SUFFIXES:
+                raise ValueError(
+                    f"{root / c / name}: only png, jpg and webp are read; convert it or move it"
+                    " away"
+                )
             if size == 0: raise ValueError(f"{root / c / name}: empty file; copy it again")
-        if not files: raise ValueError(f"{root / c}: no image in it (png, jpg, webp); copy some, or delete the folder in both parts")
+        if not files:
+            raise ValueError(
+                f"{root / c}: no image in it (png, jpg, webp); copy some, or delete the folder in"
+                " both parts"
+            )
         found += [(f"{c}/{name}", size, time) for name, size, time in files]
         labels += [i] * len(files)
     return _Files(root, np.array([os.fsencode(n) for n, *_ in found])), torch.tensor(labels), found
 
 # %% ../nbs/07b_images.ipynb #42006057
 class _Shards:
-    "Rows of Parquet files: image `j` is in the row group whose first row is the last one up to `j`."
+    """Rows of Parquet files: image `j` is in the row group whose first row is the last one up to
+    `j`."""
     def __init__(self, files: list[Path]):
         self.files, rows, self.groups, self.open = files, [], [], {}
         for i, file in enumerate(files):
@@ -71,13 +85,17 @@ class _Shards:
         key = (os.getpid(), i)
         if key not in self.open: self.open[key] = open_parquet(self.files[i])
         f, image = self.open[key]
-        return image_bytes(read_group(f, self.files[i], g, [image])[image][int(j - self.starts[n])].as_py())
+        return image_bytes(
+            read_group(f, self.files[i], g, [image])[image][int(j - self.starts[n])].as_py()
+        )
 
     def walk(self) -> Iterator[bytes]:
         "The bytes of all images in order, each row group read once."
         for i, g in self.groups:
             f, image = open_parquet(self.files[i])
-            yield from (image_bytes(v) for v in read_group(f, self.files[i], g, [image])[image].to_pylist())
+            yield from (
+                image_bytes(v) for v in read_group(f, self.files[i], g, [image])[image].to_pylist()
+            )
 
 # %% ../nbs/07b_images.ipynb #963b973b
 def _shard_labels(files: list[Path], n: Optional[int]) -> list[int]:
@@ -99,22 +117,31 @@ def _class_names(file: Path) -> Optional[list[str]]:
 # %% ../nbs/07b_images.ipynb #45f69191
 class ImageSplit:
     "Images of one split, in their files. Stays where it is: `.to` returns it unchanged."
-    def __init__(self, source, rows: Tensor, y: Tensor): self.source, self.rows, self.y = source, rows, y  # int64 [N], both on the CPU
+    # int64 [N], both on the CPU
+    def __init__(self, source, rows: Tensor, y: Tensor):
+        self.source, self.rows, self.y = source, rows, y
     def __len__(self) -> int: return len(self.y)
     def to(self, device) -> "ImageSplit": return self
-    def take(self, index: Tensor) -> "ImageSplit": return ImageSplit(self.source, self.rows[index], self.y[index])
+    def take(self, index: Tensor) -> "ImageSplit":
+        return ImageSplit(self.source, self.rows[index], self.y[index])
     def where(self, i: int) -> str: return self.source.where(int(self.rows[i]))
 
     def image(self, i: int) -> Tensor:
         "Image `i`, uint8 [3, H, W]; `ValueError` names a file or row that is damaged."
-        try: raw = self.source.raw(int(self.rows[i]))
-        except OSError as e: raise ValueError(f"{self.where(i)}: cannot be read ({e.strerror or e}); copy it again, or load the data set anew") from e
+        try:
+            raw = self.source.raw(int(self.rows[i]))
+        except OSError as e:
+            raise ValueError(
+                f"{self.where(i)}: cannot be read ({e.strerror or e}); copy it again, or load the"
+                " data set anew"
+            ) from e
         return decode_bytes(raw, self.where(i))
 
 # %% ../nbs/07b_images.ipynb #87212ffb
 @dataclass(frozen=True)
 class ImageData(Data):
-    "Like `data.Data`, of `ImageSplit`s; `sha256` is of the sorted file names and sizes, not of their contents."
+    """Like `data.Data`, of `ImageSplit`s; `sha256` is of the sorted file names and sizes, not of
+    their contents."""
     image_size: int = 224  # pixels that `ImageBatches` should cut
     times: str = ""  # a hash of names, sizes and times of change: another one after any change
     @property
@@ -122,29 +149,49 @@ class ImageData(Data):
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's usual constants, 0-1
 
-def _assemble(parts: list, classes: list[str], files: list[tuple], valid_fraction: float, seed: int, image_size: int, train_images: Optional[int]) -> ImageData:
-    "Hold out the validation part; `parts` are (source, labels) of the training and of the test part."
+def _assemble(
+    parts: list, classes: list[str], files: list[tuple], valid_fraction: float, seed: int,
+    image_size: int, train_images: Optional[int]
+) -> ImageData:
+    """Hold out the validation part; `parts` are (source, labels) of the training and of the test
+    part."""
     (source, y), (test_source, test_y) = parts
     whole = ImageSplit(source, torch.arange(len(y)), y)
     kept, used = held_out(len(y), valid_fraction, seed, train_images)
     digest = hashlib.sha256(repr(sorted(f[:2] for f in files)).encode()).hexdigest()
     test = ImageSplit(test_source, torch.arange(len(test_y)), test_y)
-    return ImageData("imagenet", whole.take(used), whole.take(kept), test, classes, torch.tensor(MEAN), torch.tensor(STD), digest, image_size, short_hash(sorted(files)))
+    return ImageData(
+        "imagenet", whole.take(used), whole.take(kept), test, classes, torch.tensor(MEAN),
+        torch.tensor(STD), digest, image_size, short_hash(sorted(files))
+    )
 
 # %% ../nbs/07b_images.ipynb #85496e6d
 def _from_folders(root: Path, *how) -> ImageData:
     train, test, classes = class_folders(root, ("val", "validation", "test"))
     scans = [(p, *_scan(p, classes)) for p in (train, test)]
-    return _assemble([(s, y) for _, s, y, _ in scans], classes, [(f"{p.name}/{n}", *rest) for p, _, _, found in scans for n, *rest in found], *how)
+    return _assemble(
+        [(s, y) for _, s, y, _ in scans], classes,
+        [(f"{p.name}/{n}", *rest) for p, _, _, found in scans for n, *rest in found], *how
+    )
 
 def _from_parquet(root: Path, *how) -> ImageData:
-    held = next((n for n in ("validation", "val", "test") if any(root.rglob(f"{n}-*-of-*.parquet"))), "validation")
-    if held == "test" and -1 in _shard_labels(parquet_shards(root, held), None): raise ValueError(f"data_dir {root}: its test shards have no labels (-1), as those of Hugging Face; download validation-*-of-*.parquet, which has")
+    held = next(
+        (n for n in ("validation", "val", "test") if any(root.rglob(f"{n}-*-of-*.parquet"))),
+        "validation"
+    )
+    if held == "test" and -1 in _shard_labels(parquet_shards(root, held), None):
+        raise ValueError(
+            f"data_dir {root}: its test shards have no labels (-1), as those of Hugging Face;"
+            " download validation-*-of-*.parquet, which has"
+        )
     train, test = parquet_shards(root, "train"), parquet_shards(root, held)
     classes, parts = _class_names(train[0]), []
     for files in (train, test):
         y = torch.tensor(_shard_labels(files, len(classes) if classes else None), dtype=torch.int64)
-        if len(y) == 0: raise ValueError(f"{files[0]}: no images in it or its other shards; download them again")
+        if len(y) == 0:
+            raise ValueError(
+                f"{files[0]}: no images in it or its other shards; download them again"
+            )
         if classes is None: classes = [str(i) for i in range(int(y.max()) + 1)]
         parts.append((_Shards(files), y))
     return _assemble(parts, classes, [file_fact(f) for f in (*train, *test)], *how)
@@ -153,13 +200,22 @@ def _from_parquet(root: Path, *how) -> ImageData:
 HUB = "ILSVRC/imagenet-1k"
 
 def _download(root: Path) -> None:
-    "Fetch or complete ImageNet's Parquet files; one `FileNotFoundError` for all that can be in the way."
+    """Fetch or complete ImageNet's Parquet files; one `FileNotFoundError` for all that can be in
+    the way."""
     try:
         from huggingface_hub import snapshot_download
-        snapshot_download(HUB, repo_type="dataset", allow_patterns=["data/train-*.parquet", "data/validation-*.parquet"], local_dir=root)
+        snapshot_download(
+            HUB, repo_type="dataset",
+            allow_patterns=["data/train-*.parquet", "data/validation-*.parquet"], local_dir=root
+        )
     except Exception as e:  # no package, no network, no login, no access: the remedy is one list
         why = f"{type(e).__name__}: {(str(e).strip() or 'no reason given').splitlines()[0]}"
-        raise FileNotFoundError(f"{root}: ImageNet is not there, and Hugging Face did not give it ({why}). Accept the conditions on https://huggingface.co/datasets/{HUB}, then `hf auth login`, with pip install pyarrow huggingface_hub; or put class folders train/<wnid>/*.JPEG and val/<wnid>/*.JPEG there; or name their folder with data_dir") from e
+        raise FileNotFoundError(
+            f"{root}: ImageNet is not there, and Hugging Face did not give it ({why}). Accept the"
+            f" conditions on https://huggingface.co/datasets/{HUB}, then `hf auth login`, with pip"
+            " install pyarrow huggingface_hub; or put class folders train/<wnid>/*.JPEG and"
+            " val/<wnid>/*.JPEG there; or name their folder with data_dir"
+        ) from e
 
 def _complete(root: Path) -> bool:
     "Whether all shards are there by their names."
@@ -175,34 +231,49 @@ def load_images(
     train_images: Optional[int] = None,  # use only so many training images, for trials
     default_dir: str | Path = "data",  # its folder `imagenet` is used when `data_dir` is not given
 ) -> ImageData:
-    "Find ImageNet, or a set in its layout; `ValueError` or `FileNotFoundError` names file and remedy."
+    """Find ImageNet, or a set in its layout; `ValueError` or `FileNotFoundError` names file and
+    remedy."""
     root = Path(data_dir) if data_dir is not None else Path(default_dir) / "imagenet"
-    if data_dir is not None and not root.is_dir(): raise FileNotFoundError(f"data_dir {root}: no such folder")
+    if data_dir is not None and not root.is_dir():
+        raise FileNotFoundError(f"data_dir {root}: no such folder")
     how = valid_fraction, seed, image_size, train_images
-    if (root / "train").is_dir() and not any((root / "train").glob("*.parquet")): return _from_folders(root, *how)
+    if (root / "train").is_dir() and not any((root / "train").glob("*.parquet")):
+        return _from_folders(root, *how)
     if data_dir is None and not _complete(root): _download(root)
     if any(root.rglob("*.parquet")): return _from_parquet(root, *how)
-    raise ValueError(f"data_dir {root}: neither class folders (train/<wnid>/*.JPEG and val/<wnid>/*.JPEG) nor Parquet files (train-*-of-*.parquet and validation-*-of-*.parquet, Hugging Face) in it")
+    raise ValueError(
+        f"data_dir {root}: neither class folders (train/<wnid>/*.JPEG and val/<wnid>/*.JPEG) nor"
+        " Parquet files (train-*-of-*.parquet and validation-*-of-*.parquet, Hugging Face) in it"
+    )
 
 # %% ../nbs/07b_images.ipynb #b4437651
-EIGENVALUES = (0.2175, 0.0188, 0.0045)  # of ImageNet's RGB covariance, 0-1 (AlexNet's; as in fb.resnet.torch)
+# of ImageNet's RGB covariance, 0-1 (AlexNet's; as in fb.resnet.torch)
+EIGENVALUES = (0.2175, 0.0188, 0.0045)
 EIGENVECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
 
 class Lighting:
-    "Add a random multiple of each principal component of colour (AlexNet, section 4.1), `std` times its eigenvalue."
-    def __init__(self, std: float = 0.1): self.std, self.axes, self.sizes = std, 255 * torch.tensor(EIGENVECTORS), torch.tensor(EIGENVALUES)
-    def shift(self) -> Tensor: return (self.axes @ (torch.randn(3) * self.std * self.sizes))[:, None, None]
-    def __call__(self, x: Tensor) -> Tensor: return (x + self.shift()).round().clamp(0, 255).to(torch.uint8)
+    """Add a random multiple of each principal component of colour (AlexNet, section 4.1), `std`
+    times its eigenvalue."""
+    def __init__(self, std: float = 0.1):
+        self.std, self.axes, self.sizes = (
+            std, 255 * torch.tensor(EIGENVECTORS), torch.tensor(EIGENVALUES)
+        )
+    def shift(self) -> Tensor:
+        return (self.axes @ (torch.randn(3) * self.std * self.sizes))[:, None, None]
+    def __call__(self, x: Tensor) -> Tensor:
+        return (x + self.shift()).round().clamp(0, 255).to(torch.uint8)
 
 # %% ../nbs/07b_images.ipynb #6b6c0976
-FACTORS = ("brightness_factor", "contrast_factor", "saturation_factor")  # torchvision's names, in the order of its numbers
+# torchvision's names, in the order of its numbers
+FACTORS = ("brightness_factor", "contrast_factor", "saturation_factor")
 
 def _grey(x: Tensor) -> Tensor:
     "Grey levels [1, H, W] of float planes [3, H, W], whole numbers."
     return x[:1].mul(0.2989).add_(x[1:2], alpha=0.587).add_(x[2:], alpha=0.114).floor_()
 
 def _jitter(x: Tensor, which: int, f: float) -> None:
-    "Change brightness (0), contrast (1) or saturation (2) of float planes by the factor `f`, in place, to whole numbers."
+    """Change brightness (0), contrast (1) or saturation (2) of float planes by the factor `f`,
+    in place, to whole numbers."""
     if which == 0: x.mul_(f)
     else:
         grey = _grey(x)
@@ -212,7 +283,8 @@ def _jitter(x: Tensor, which: int, f: float) -> None:
 
 # %% ../nbs/07b_images.ipynb #8a873d6f
 class Colour:
-    "`v2.ColorJitter(0.4, 0.4, 0.4)`, then `Lighting(0.1)`: the same bits, in one float copy of the image."
+    """`v2.ColorJitter(0.4, 0.4, 0.4)`, then `Lighting(0.1)`: the same bits, in one float copy of
+    the image."""
     def __init__(self):
         from torchvision.transforms import v2
         self.draw, self.lighting = v2.ColorJitter(0.4, 0.4, 0.4).make_params, Lighting(0.1)
@@ -222,14 +294,21 @@ class Colour:
         x = x.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
         for i in p["fn_idx"].tolist():
             if i < len(FACTORS): _jitter(x, i, p[FACTORS[i]])
-        return x.add_(shift).round_().clamp_(0, 255).to(torch.int16).to(torch.uint8)  # by way of int16 it is three times as fast
+        # by way of int16 it is three times as fast
+        return x.add_(shift).round_().clamp_(0, 255).to(torch.int16).to(torch.uint8)
 
 # %% ../nbs/07b_images.ipynb #25b9a9bf
 class Window:
-    "`v2.RandomResizedCrop` of 8-100 % of the area, aspect 3/4 to 4/3: the same bits, from a dense window."
+    """`v2.RandomResizedCrop` of 8-100 % of the area, aspect 3/4 to 4/3: the same bits, from a
+    dense window."""
     def __init__(self, size: int):
         from torchvision.transforms import v2
-        self.draw, self.size = v2.RandomResizedCrop(size, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), antialias=True).make_params, size
+        self.draw, self.size = (
+            v2.RandomResizedCrop(
+                size, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), antialias=True
+            ).make_params,
+            size,
+        )
 
     def __call__(self, x: Tensor) -> Tensor:
         p = self.draw([x])
@@ -243,15 +322,19 @@ def image_transform(
 ) -> Callable[[Tensor], Tensor]:  # uint8 [3, H, W] → uint8 [3, size, size]
     "How an image is cut; `none` is for evaluation."
     from torchvision.transforms import v2
-    if augment == "tensorpack": return v2.Compose([Window(size), Colour(), v2.RandomHorizontalFlip()])
+    if augment == "tensorpack":
+        return v2.Compose([Window(size), Colour(), v2.RandomHorizontalFlip()])
     short = v2.Resize(round(size * 256 / 224), antialias=True)
     if augment == "none": return v2.Compose([short, v2.CenterCrop(size)])
-    return v2.Compose([short, v2.RandomCrop(size), v2.RandomHorizontalFlip(0.5 if augment == "crop_flip" else 0.0)])
+    return v2.Compose([
+        short, v2.RandomCrop(size), v2.RandomHorizontalFlip(0.5 if augment == "crop_flip" else 0.0)
+    ])
 
 # %% ../nbs/07b_images.ipynb #f6a5e346
 class _Decoded(Dataset):
     "Items (epoch, i) → (uint8 [3, S, S], label), or the message of a damaged file."
-    def __init__(self, split: ImageSplit, transform: Callable, seed: int): self.split, self.transform, self.seed = split, transform, seed
+    def __init__(self, split: ImageSplit, transform: Callable, seed: int):
+        self.split, self.transform, self.seed = split, transform, seed
     def __len__(self) -> int: return len(self.split)
     def __getitem__(self, key: tuple[int, int]):
         try: x = self.split.image(key[1])
@@ -264,11 +347,13 @@ def _collate(items: list, size: int):
     "A batch, or the first message among its items."
     bad = next((i for i in items if isinstance(i, str)), None)
     if bad is not None: return bad
-    if not items: return torch.empty(0, 3, size, size, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)
+    if not items:
+        return torch.empty(0, 3, size, size, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)
     return torch.stack([x for x, _ in items]), torch.tensor([y for _, y in items])
 
 def _calm(worker: int) -> None:
-    "A worker leaves quietly when the whole group is told to stop, so that the main process can save."
+    """A worker leaves quietly when the whole group is told to stop, so that the main process can
+    save."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
@@ -277,11 +362,13 @@ class _Keys:
     "The batches of one epoch, as lists of (epoch, i); set before each epoch."
     def __init__(self): self.epoch, self.parts = 0, []
     def __len__(self) -> int: return len(self.parts)
-    def __iter__(self) -> Iterator: return ([(self.epoch, i) for i in p.tolist()] for p in self.parts)
+    def __iter__(self) -> Iterator:
+        return ([(self.epoch, i) for i in p.tolist()] for p in self.parts)
 
 # %% ../nbs/07b_images.ipynb #3fb9ca36
 class ImageBatches(Steps):
-    "Batches of an `ImageSplit`, decoded by workers and normalised on the device. One epoch at a time."
+    """Batches of an `ImageSplit`, decoded by workers and normalised on the device. One epoch at
+    a time."""
     def __init__(
         self,
         split: ImageSplit,
@@ -298,20 +385,34 @@ class ImageBatches(Steps):
         world: int = 1,
     ):
         self.device, self.keys, self.turn = torch.device(device), _Keys(), 0
-        super().__init__(split, batch_size, mean.to(self.device), std.to(self.device), augment, shuffle, seed, rank, world)
+        super().__init__(
+            split, batch_size, mean.to(self.device), std.to(self.device), augment, shuffle, seed,
+            rank, world
+        )
         dataset = _Decoded(split, image_transform(augment, image_size), seed)
         # a generator of its own, or DataLoader would draw from the process's
-        self.loader = DataLoader(dataset, batch_sampler=self.keys, num_workers=workers, worker_init_fn=_calm, collate_fn=partial(_collate, size=image_size), generator=torch.Generator(), persistent_workers=workers > 0, pin_memory=self.device.type == "cuda")
+        self.loader = DataLoader(
+            dataset, batch_sampler=self.keys, num_workers=workers, worker_init_fn=_calm,
+            collate_fn=partial(_collate, size=image_size), generator=torch.Generator(),
+            persistent_workers=workers > 0, pin_memory=self.device.type == "cuda"
+        )
 
     def epoch(self, e: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        "(xb float32 [B, 3, S, S], yb int64 [B]) of epoch `e` from step `start`; `ValueError` for a damaged file."
+        """(xb float32 [B, 3, S, S], yb int64 [B]) of epoch `e` from step `start`; `ValueError`
+        for a damaged file."""
         self.turn += 1
-        turn, self.keys.epoch, self.keys.parts = self.turn, e, [p[self.rank :: self.world] for p in self._parts(e, start)]
+        turn, self.keys.epoch, self.keys.parts = (
+            self.turn, e, [p[self.rank :: self.world] for p in self._parts(e, start)]
+        )
         for batch in self.loader:
             if isinstance(batch, str): raise ValueError(batch)
             x, y = (t.to(self.device, non_blocking=True) for t in batch)
             yield self.normalise(x), y
-            if self.turn != turn: raise RuntimeError("another epoch of the same ImageBatches was begun; make a second ImageBatches to walk two at once")
+            if self.turn != turn:
+                raise RuntimeError(
+                    "another epoch of the same ImageBatches was begun; make a second ImageBatches"
+                    " to walk two at once"
+                )
 
 # %% ../nbs/07b_images.ipynb #496bbad2
 class _Checked(Dataset):
@@ -329,25 +430,37 @@ def check_images(
     workers: int = 0,  # processes that decode; 0: this one
 ) -> list[str]:  # a message for each file (or shard and row) that cannot be decoded
     "Decode every image of a split once."
-    loader = DataLoader(_Checked(split), batch_size=64, num_workers=workers, collate_fn=_list, generator=torch.Generator())
+    loader = DataLoader(
+        _Checked(split), batch_size=64, num_workers=workers, collate_fn=_list,
+        generator=torch.Generator()
+    )
     return [m for batch in loader for m in batch if m is not None]
 
 # %% ../nbs/07b_images.ipynb #ea39f18a
 def unpack(
     data_dir: str | Path,  # Parquet files of a training and a validation part
-    folder: str | Path,  # new or half-done; class folders train/0000/… and val/0000/… are written in it
+    # new or half-done; class folders train/0000/… and val/0000/… are written in it
+    folder: str | Path,
 ) -> Path:
-    "Write the images of a Parquet data set as class folders, skipping files that are there; returns `folder`."
+    """Write the images of a Parquet data set as class folders, skipping files that are there;
+    returns `folder`."""
     data, folder = load_images(data_dir, valid_fraction=0), Path(folder)
-    if not isinstance(data.train.source, _Shards): raise ValueError(f"data_dir {data_dir}: has class folders already; give them to load_images as they are")
+    if not isinstance(data.train.source, _Shards):
+        raise ValueError(
+            f"data_dir {data_dir}: has class folders already; give them to load_images as they are"
+        )
     for part, split in (("train", data.train), ("val", data.test)):
-        for label in range(len(data.classes)): (folder / part / f"{label:04d}").mkdir(parents=True, exist_ok=True)
-        for j, raw in enumerate(split.source.walk()): _write(folder / part / f"{split.y[j]:04d}" / f"{j:07d}", raw)
+        for label in range(len(data.classes)):
+            (folder / part / f"{label:04d}").mkdir(parents=True, exist_ok=True)
+        for j, raw in enumerate(split.source.walk()):
+            _write(folder / part / f"{split.y[j]:04d}" / f"{j:07d}", raw)
     return folder
 
 def _write(stem: Path, raw: bytes) -> None:
     "Write whole or not at all."
-    file = stem.with_suffix(".png" if raw[:4] == b"\x89PNG" else ".webp" if raw[8:12] == b"WEBP" else ".jpg")
+    file = stem.with_suffix(
+        ".png" if raw[:4] == b"\x89PNG" else ".webp" if raw[8:12] == b"WEBP" else ".jpg"
+    )
     if file.exists() and file.stat().st_size == len(raw): return
     file.with_suffix(".part").write_bytes(raw)
     file.with_suffix(".part").replace(file)
@@ -358,18 +471,26 @@ def _images_below(root: Path, most: int = 256) -> ImageSplit:
     found = islice((f for f in root.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES), most)
     names = sorted(os.fsencode(f.relative_to(root)) for f in found)
     if not names: raise ValueError(f"{root}: no image below it (png, jpg, webp)")
-    return ImageSplit(_Files(root, np.array(names)), torch.arange(len(names)), torch.zeros(len(names), dtype=torch.int64))
+    return ImageSplit(
+        _Files(root, np.array(names)), torch.arange(len(names)),
+        torch.zeros(len(names), dtype=torch.int64)
+    )
 
 def _decoding(split: ImageSplit, augment: Optional[str], size: int) -> Iterator[int]:
     "One image after the other, in this process; how many, at each step."
-    files, cut = [(split.source.raw(i), split.where(i)) for i in range(len(split))], image_transform(augment, size) if augment else lambda x: x
+    files, cut = [(split.source.raw(i), split.where(i)) for i in range(len(split))], (
+        image_transform(augment, size) if augment else lambda x: x
+    )
     while True:
         for raw, where in files: cut(decode_bytes(raw, where)); yield 1
 
 def _loading(split: ImageSplit, augment: str, size: int) -> Iterator[int]:
     "Batches of 64 from one worker; how many images, at each step."
     many = split.take(torch.arange(2**14) % len(split))
-    b = ImageBatches(many, 64, torch.tensor(MEAN), torch.tensor(STD), augment, shuffle=True, image_size=size, workers=1)
+    b = ImageBatches(
+        many, 64, torch.tensor(MEAN), torch.tensor(STD), augment, shuffle=True, image_size=size,
+        workers=1
+    )
     for e in count():
         for _, y in b.epoch(e): yield len(y)
 
@@ -389,11 +510,17 @@ def loader_rates(
     seconds: float = 10.0,  # for each row, all rounds together
     image_size: int = 224,  # pixels of height and width
     rounds: int = 5,  # how often the rows take turns
-) -> list[dict]:  # what, images_per_s of one core (median, lowest, highest round), share of decoding alone in the same round
-    "How many images a second one core decodes, cuts and hands on as batches; `ValueError` if there are none."
+    # what, images_per_s of one core (median, lowest, highest round), share of decoding alone in the
+    # same round
+) -> list[dict]:
+    """How many images a second one core decodes, cuts and hands on as batches; `ValueError` if
+    there are none."""
     split, augments = _images_below(Path(data_dir)), ("crop_flip", "tensorpack")
-    kinds = {"decode": _decoding(split, None, image_size), **{f"decode, {a}": _decoding(split, a, image_size) for a in augments},
-             **{f"loader with 1 worker, {a}": _loading(split, a, image_size) for a in augments}}
+    kinds = {
+        "decode": _decoding(split, None, image_size),
+        **{f"decode, {a}": _decoding(split, a, image_size) for a in augments},
+        **{f"loader with 1 worker, {a}": _loading(split, a, image_size) for a in augments}
+    }
     with threads_kept(), torch.random.fork_rng(devices=[]):
         torch.set_num_threads(1)
         took = [{k: _rate(g, seconds / rounds) for k, g in kinds.items()} for _ in range(rounds)]
@@ -401,4 +528,7 @@ def loader_rates(
     return [_row(k, [t[k] for t in took], [t[k] / t["decode"] for t in took]) for k in kinds]
 
 def _row(what: str, rates: list[float], shares: list[float]) -> dict:
-    return dict(what=what, images_per_s=statistics.median(rates), low=min(rates), high=max(rates), share=statistics.median(shares), rounds=len(rates))
+    return dict(
+        what=what, images_per_s=statistics.median(rates), low=min(rates), high=max(rates),
+        share=statistics.median(shares), rounds=len(rates)
+    )

@@ -15,16 +15,21 @@ from torch import Tensor, fx, nn
 from .core import evaluating, hooked, n_steps
 from .graph import in_evaluation
 from .pact import SignedPACT
-from .sum_rules import RULES  # this import fills them in
-from .writer import ConvertError, Step, Value, Writer, along, weight_codes
+from .sum_rules import RULES
+from .writer import ConvertError, Step, Writer, along
 
 # %% ../nbs/12_integer.ipynb #88980b80
 _CONV = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}  # by the dimensions of the weight
 
 def _exact_dtype(q: Tensor, w: Tensor) -> torch.dtype:
-    "float32 where no partial sum of products can reach 2^24 and products are not shortened to bfloat16; else float64, exact to 2^53."
+    """float32 where no partial sum of products can reach 2^24 and products are not shortened to
+    bfloat16; else float64, exact to 2^53."""
     bound = w.long().abs().flatten(1).sum(1).max().item() * q.abs().max().item() if q.numel() else 0
-    return torch.float32 if bound < 2**24 and torch.backends.mkldnn.conv.fp32_precision in ("none", "ieee") else torch.float64
+    return (
+        torch.float32
+        if bound < 2**24 and torch.backends.mkldnn.conv.fp32_precision in ("none", "ieee")
+        else torch.float64
+    )
 
 def _conv(x: Tensor, w: Tensor, bias: Optional[Tensor], how: dict) -> Tensor:
     return _CONV[w.dim()](x, w, bias, how["stride"], how["padding"], how["dilation"], how["groups"])
@@ -43,7 +48,9 @@ def _requant(vs: list[Tensor], how: dict, data: dict) -> Tensor:
 def _encode(x: Tensor, how: dict, data: dict) -> Tensor:
     "Codes of floats, as the PACT itself computes them."
     a = data["alpha"]
-    return torch.round(torch.minimum(torch.maximum(x, -a if how["lo"] else torch.zeros_like(a)), a) / data["scale"]).double()
+    return torch.round(
+        torch.minimum(torch.maximum(x, -a if how["lo"] else torch.zeros_like(a)), a) / data["scale"]
+    ).double()
 
 # %% ../nbs/12_integer.ipynb #88980b81
 def _decode(vs: list[Tensor], how: dict, data: dict) -> Tensor:
@@ -114,19 +121,29 @@ STEP_KINDS |= {
 # %% ../nbs/12_integer.ipynb #be98fb79
 class IntegerNetwork:
     "A list of steps that maps images to logits; made by `convert` or read from a file."
-    def __init__(self, steps: list[Step], out: str, acts: dict[str, str], layers: list[dict], input_shape: tuple):
-        self.steps, self.out, self.acts, self.layers, self.input_shape = steps, out, acts, layers, tuple(input_shape)
+    def __init__(
+        self, steps: list[Step], out: str, acts: dict[str, str], layers: list[dict],
+        input_shape: tuple
+    ):
+        self.steps, self.out, self.acts, self.layers, self.input_shape = (
+            steps, out, acts, layers, tuple(input_shape)
+        )
         self.example = None  # a few images for the checks of exports; `convert` puts its own here
 
     @torch.no_grad()
     def __call__(
         self,
         x: Tensor,  # images as the float network takes them, [N, C, H, W]
-        given: Optional[dict[str, Tensor]] = None,  # codes to go on with instead of the own ones, by PACT
+        # codes to go on with instead of the own ones, by PACT
+        given: Optional[dict[str, Tensor]] = None,
         kinds: dict[str, Callable] = STEP_KINDS,  # how each kind of step is carried out
-    ) -> tuple[Tensor, dict[str, Tensor]]:  # logits [N, classes]; own codes of each PACT, whole numbers
+        # logits [N, classes]; own codes of each PACT, whole numbers
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         "Run the steps. `ValueError` for images of another shape."
-        if tuple(x.shape[1:]) != self.input_shape: raise ValueError(f"images must be [N, {', '.join(map(str, self.input_shape))}]; got {list(x.shape)}")
+        if tuple(x.shape[1:]) != self.input_shape:
+            raise ValueError(
+                f"images must be [N, {', '.join(map(str, self.input_shape))}]; got {list(x.shape)}"
+            )
         at, mine, names = {"input": x}, {}, {s: n for n, s in self.acts.items()}
         for s in self.steps:
             at[s.out] = kinds[s.kind]([at[n] for n in s.ins], s.how, s.data)
@@ -135,7 +152,11 @@ class IntegerNetwork:
                 if given is not None: at[s.out] = given[names[s.out]].to(at[s.out].dtype)
         return at[self.out], mine
 
-    def __repr__(self) -> str: return f"IntegerNetwork({len(self.steps)} steps, {sum(r['integer'] for r in self.layers)} of {len(self.layers)} layers in integers)"
+    def __repr__(self) -> str:
+        return (
+            f"IntegerNetwork({len(self.steps)} steps, {sum(r['integer'] for r in self.layers)} of"
+            f" {len(self.layers)} layers in integers)"
+        )
 
 # %% ../nbs/12_integer.ipynb #be98fb80
 def _shapes(self: IntegerNetwork) -> dict[str, tuple]:
@@ -223,17 +244,24 @@ def _check_result(got: Tensor, want: Tensor) -> None:
 def convert(
     model: nn.Module,  # a quantized network, as `quantize` returns it; not changed
     x: Tensor,  # a batch of its input: for the shapes, and to compare the result on
-    floats: bool = False,  # also a network that stays float altogether, to export and time it the same way
+    # also a network that stays float altogether, to export and time it the same way
+    floats: bool = False,
 ) -> IntegerNetwork:
     "A low-bit network in integers, compared with it on `x`; `ConvertError` names what has no form."
-    if not isinstance(model, fx.GraphModule): raise ConvertError("only a network that quantize could write down as a graph has an integer form")
+    if not isinstance(model, fx.GraphModule):
+        raise ConvertError(
+            "only a network that quantize could write down as a graph has an integer form"
+        )
     if not isinstance(x, Tensor):
         raise ConvertError(f"x must be one tensor of images; got a {type(x).__name__}: the integer "
                            "form has one input")
     model, x = in_evaluation(model).cpu(), x.detach().cpu()
     _check_types(model, x); _check_derived(model)
-    w = Writer(model, x)
-    if not floats and not any(r["integer"] for r in w.layers): raise ConvertError("no layer of this network reads codes and has low-bit weights: nothing to convert")
+    w = Writer(model, x, RULES)
+    if not floats and not any(r["integer"] for r in w.layers):
+        raise ConvertError(
+            "no layer of this network reads codes and has low-bit weights: nothing to convert"
+        )
     net = IntegerNetwork(w.steps, w.out, w.acts, w.layers, x.shape[1:])
     check_same(model, net, x)
     net.example = x[:16].clone()
@@ -246,8 +274,10 @@ def _check_derived(model: fx.GraphModule) -> None:
     layers = [(n, m) for n, m in model.named_modules() if n in called and hasattr(m, "kind")]
     own = [f"{n} ({m.kind.__name__})" for n, m in layers]
     if own:
-        raise ConvertError(f"{', '.join(own[:3])}: a layer with a forward of its own has no integer "
-                           "form; use torch's class, with its padding as a module before it")
+        raise ConvertError(
+            f"{', '.join(own[:3])}: a layer with a forward of its own has no integer "
+            "form; use torch's class, with its padding as a module before it"
+        )
 
 def _check_types(model: nn.Module, x: Tensor) -> None:
     "`ConvertError` for half precision, for types that differ, and for no images."
@@ -264,14 +294,28 @@ def _check_types(model: nn.Module, x: Tensor) -> None:
 def judge_conv(q: Tensor, w: Tensor, how: dict) -> Tensor:
     "A convolution in int64, position by position of the kernel."
     if w.dim() == 3: return judge_conv(q[..., None], w[..., None], _flat(how))[..., 0]
-    (sh, sw), (ph, pw), (dh, dw), groups = how["stride"], how["padding"], how["dilation"], how["groups"]
+    (sh, sw), (ph, pw), (dh, dw), groups = (
+        how["stride"], how["padding"], how["dilation"], how["groups"]
+    )
     q, w = F.pad(q.long(), (pw, pw, ph, ph)), w.long()
-    oh, ow = ((q.shape[2 + i] - d * (w.shape[2 + i] - 1) - 1) // s + 1 for i, d, s in ((0, dh, sh), (1, dw, sw)))
+    oh, ow = (
+        (q.shape[2 + i] - d * (w.shape[2 + i] - 1) - 1) // s + 1
+        for i, d, s in ((0, dh, sh), (1, dw, sw))
+    )
     out = torch.zeros(len(q), len(w), oh, ow, dtype=torch.long)
     for i in range(w.shape[2]):
         for j in range(w.shape[3]):
-            part = q[:, :, i * dh : i * dh + sh * (oh - 1) + 1 : sh, j * dw : j * dw + sw * (ow - 1) + 1 : sw]
-            out += torch.cat([(p[:, None] * v[None, :, :, None, None]).sum(2) for p, v in zip(part.chunk(groups, 1), w[:, :, i, j].chunk(groups))], 1)
+            part = q[
+                :, :, i * dh : i * dh + sh * (oh - 1) + 1 : sh,
+                j * dw : j * dw + sw * (ow - 1) + 1 : sw
+            ]
+            out += torch.cat(
+                [
+                    (p[:, None] * v[None, :, :, None, None]).sum(2)
+                    for p, v in zip(part.chunk(groups, 1), w[:, :, i, j].chunk(groups))
+                ],
+                1,
+            )
     if out.abs().max() >= 2**31: raise OverflowError("an accumulator left 32 bits")
     return out
 
@@ -305,13 +349,19 @@ def agreement(
     model: nn.Module,  # the fake-quantized network
     net: IntegerNetwork,  # its integer form
     batches: Any,  # of images, [N, C, H, W] each
-) -> dict:  # images, top1_equal, logits_off; layers: name → codes, differ (each layer alone), differ_through (end to end)
+    # images, top1_equal, logits_off; layers: name → codes, differ (each layer alone),
+    # differ_through (end to end)
+) -> dict:
     "Compare codes and decisions over all images."
-    rows, n, same, off = {name: dict(codes=0, differ=0, differ_through=0) for name in net.acts}, 0, 0, 0.0
+    rows, n, same, off = (
+        {name: dict(codes=0, differ=0, differ_through=0) for name in net.acts}, 0, 0, 0.0
+    )
     for x in batches:
         want, theirs = fake_codes(model, net, x)
         got, through = net(x); _, alone = net(x, given=theirs)
         for name, r in rows.items():
-            r["codes"] += theirs[name].numel(); r["differ"] += int((alone[name] != theirs[name]).sum()); r["differ_through"] += int((through[name] != theirs[name]).sum())
+            r["codes"] += theirs[name].numel()
+            r["differ"] += int((alone[name] != theirs[name]).sum())
+            r["differ_through"] += int((through[name] != theirs[name]).sum())
         n += len(x); same += same_choice(got, want); off = max(off, (got - want).abs().max().item())
     return dict(images=n, top1_equal=same, logits_off=off, layers=rows)

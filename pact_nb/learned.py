@@ -15,7 +15,8 @@ from .weights import sawb_alpha
 
 # %% ../nbs/03b_learned.ipynb #d74f99fa
 def _clip_level(w: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    "(w, α, α without gradient) in the dtype to work in; `AlphaError` for α ≤ 0 in eager mode, NaN elsewhere."
+    """(w, α, α without gradient) in the dtype to work in; `AlphaError` for α ≤ 0 in eager mode,
+    NaN elsewhere."""
     wf = w.to(torch.promote_types(w.dtype, torch.float32))
     a = alpha.to(wf.dtype)
     check_alpha(a.detach())
@@ -37,7 +38,11 @@ def pact_weight(
 # %% ../nbs/03b_learned.ipynb #cde608b8
 def check_lsq(k: int) -> int:
     "Return `k` if LSQ has levels for it; `ValueError` for 1 bit."
-    if k == 1: raise ValueError("w_quant lsq needs 2 bits or more: at 1 bit its largest level is 0; use dorefa, sawb or pact")
+    if k == 1:
+        raise ValueError(
+            "w_quant lsq needs 2 bits or more: at 1 bit its largest level is 0; use dorefa, sawb or"
+            " pact"
+        )
     return k
 
 def lsq_weight(
@@ -52,7 +57,9 @@ def lsq_weight(
     slow = a0 + (a - a0) * (q**1.5 / math.sqrt(w.numel()))
     s = slow / q
     z = torch.clamp(wf / s, -q - 1, q)
-    return straight_through(torch.round(z.detach()) * (a0 / q), (z + (torch.round(z) - z).detach()) * s).to(w.dtype)
+    return straight_through(
+        torch.round(z.detach()) * (a0 / q), (z + (torch.round(z) - z).detach()) * s
+    ).to(w.dtype)
 
 # %% ../nbs/03b_learned.ipynb #dc62511f
 @torch.no_grad()
@@ -62,7 +69,11 @@ def start_clip(
     w_quant: str,  # "pact" or "lsq"
 ) -> Tensor:  # α > 0, shape []
     "SAWB's α* for `pact`, LSQ's 2E|w|·√Q_p for `lsq`; 1 where all weights are 0."
-    a = 2 * w.abs().mean() * math.sqrt(n_steps(check_lsq(k) - 1)) if w_quant == "lsq" else sawb_alpha(w, k)
+    a = (
+        2 * w.abs().mean() * math.sqrt(n_steps(check_lsq(k) - 1))
+        if w_quant == "lsq"
+        else sawb_alpha(w, k)
+    )
     return torch.where(a > 0, a, torch.ones_like(a)).to(w.dtype)
 
 LEARNED = {"pact": pact_weight, "lsq": lsq_weight}

@@ -36,12 +36,17 @@ class LivePlot(_Place):
         if self.fig is None: self.fig = plt.subplots(1, 2, figsize=(9.5, 3))[0]; plt.close(self.fig)
         for ax in self.fig.axes: ax.clear()
         draw_curve(self.fig.axes[0], m, "top1")
-        self.fig.axes[0].set(xlim=(0, self.epochs), ylim=(0, 1), title=f"epoch {m.epoch.iloc[-1]} of {self.epochs}")
+        self.fig.axes[0].set(
+            xlim=(0, self.epochs), ylim=(0, 1), title=f"epoch {m.epoch.iloc[-1]} of {self.epochs}"
+        )
         self._draw_alphas(run.alphas(), self.fig.axes[1])
         self.fig.tight_layout(); self.show(self.fig)
 
     def _draw_alphas(self, a: "pandas.DataFrame", ax: "matplotlib.axes.Axes") -> None:
-        ax.set(xlabel="epoch", xlim=(0, self.epochs), title="α of every layer" if len(a) else "a float network has no α")
+        ax.set(
+            xlabel="epoch", xlim=(0, self.epochs),
+            title="α of every layer" if len(a) else "a float network has no α"
+        )
         ax.xaxis.get_major_locator().set_params(integer=True)
         if not len(a): return
         for _, part, color in layer_colors(a): ax.plot(part.epoch, part.alpha, color=color, lw=1.2)
@@ -63,7 +68,8 @@ def run_live(
     r: Recipe,
     live: Optional[bool] = None,  # draw; not given: where a person has the notebook open
 ) -> Run:  # finished, or paused
-    "`run`, drawn epoch by epoch where a person watches; there an interrupt saves, says so and returns the paused run. Elsewhere it raises `Interrupted`, as `run` does."
+    """`run`, drawn epoch by epoch where a person watches; there an interrupt saves, says so and
+    returns the paused run. Elsewhere it raises `Interrupted`, as `run` does."""
     if not (watched() if live is None else live): return run(r)
     plot, lines = LivePlot(r.epochs), _Lines()
     try: return run(r, lines, on_epoch=plot)

@@ -21,7 +21,8 @@ from .core import evaluating, hooked
 
 # %% ../nbs/06_models.ipynb #fa81921c
 class PadShortcut(nn.Module):
-    "Option A: every `stride`-th pixel (or their average), zeros for the new channels, half before, half after."
+    """Option A: every `stride`-th pixel (or their average), zeros for the new channels, half
+    before, half after."""
     def __init__(self, c_in: int, c_out: int, stride: int = 1, average: bool = False):
         super().__init__()
         self.stride, self.extra, self.average = stride, c_out - c_in, average
@@ -31,7 +32,8 @@ class PadShortcut(nn.Module):
         if s > 1: x = F.avg_pool2d(x, s, ceil_mode=True) if self.average else x[:, :, ::s, ::s]
         return F.pad(x, (0, 0, 0, 0, e // 2, e - e // 2)) if e else x
 
-def _conv(c_in: int, c_out: int, size: int = 3, stride: int = 1) -> nn.Conv2d: return nn.Conv2d(c_in, c_out, size, stride, size // 2, bias=False)
+def _conv(c_in: int, c_out: int, size: int = 3, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(c_in, c_out, size, stride, size // 2, bias=False)
 
 def _shortcut(kind: str, c_in: int, c_out: int, stride: int, preact: bool = False) -> nn.Module:
     "What a residual block adds: nothing changed where the shape stays, else option A or B."
@@ -62,7 +64,8 @@ class BasicBlock(nn.Module):
 
 # %% ../nbs/06_models.ipynb #0090524a
 class Bottleneck(nn.Module):
-    "Post-activation block of three convolutions, 1×1, 3×3 with the stride, 1×1 with four times the channels."
+    """Post-activation block of three convolutions, 1×1, 3×3 with the stride, 1×1 with four times
+    the channels."""
     grow = 4
     def __init__(self, c_in: int, c: int, stride: int = 1, kind: str = "B"):
         super().__init__()
@@ -87,12 +90,15 @@ class _Preact(nn.Module):
         return self.branch(a) + self.downsample(a if isinstance(self.downsample, nn.Conv2d) else x)
 
 class PreactBlock(_Preact):
-    "Pre-activation block: (bn-act-)conv-bn-act-conv, plus shortcut; `own=False`: the input is activated already."
+    """Pre-activation block: (bn-act-)conv-bn-act-conv, plus shortcut; `own=False`: the input is
+    activated already."""
     grow = 1
     def __init__(self, c_in: int, c: int, stride: int = 1, kind: str = "B", own: bool = True):
         super().__init__()
         self._enter(c_in, c, stride, kind, own)
-        self.conv1, self.bn1, self.act1, self.conv2 = _conv(c_in, c, 3, stride), nn.BatchNorm2d(c), nn.ReLU(), _conv(c, c)
+        self.conv1, self.bn1, self.act1, self.conv2 = (
+            _conv(c_in, c, 3, stride), nn.BatchNorm2d(c), nn.ReLU(), _conv(c, c)
+        )
 
     def branch(self, a: Tensor) -> Tensor: return self.conv2(self.act1(self.bn1(self.conv1(a))))
 
@@ -104,22 +110,32 @@ class PreactBottleneck(_Preact):
         super().__init__()
         self._enter(c_in, 4 * c, stride, kind, own)
         self.conv1, self.bn1, self.act1 = _conv(c_in, c, 1), nn.BatchNorm2d(c), nn.ReLU()
-        self.conv2, self.bn2, self.act2, self.conv3 = _conv(c, c, 3, stride), nn.BatchNorm2d(c), nn.ReLU(), _conv(c, 4 * c, 1)
+        self.conv2, self.bn2, self.act2, self.conv3 = (
+            _conv(c, c, 3, stride), nn.BatchNorm2d(c), nn.ReLU(), _conv(c, 4 * c, 1)
+        )
 
-    def branch(self, a: Tensor) -> Tensor: return self.conv3(self.act2(self.bn2(self.conv2(self.act1(self.bn1(self.conv1(a)))))))
+    def branch(self, a: Tensor) -> Tensor:
+        return self.conv3(self.act2(self.bn2(self.conv2(self.act1(self.bn1(self.conv1(a)))))))
 
 # %% ../nbs/06_models.ipynb #de4f4d31
-def _stage(block: Callable, c_in: int, c: int, n: int, stride: int, kind: str, **first) -> nn.Sequential:
+def _stage(
+    block: Callable, c_in: int, c: int, n: int, stride: int, kind: str, **first
+) -> nn.Sequential:
     "`n` blocks; the first has the stride and whatever is in `first`."
-    return nn.Sequential(block(c_in, c, stride, kind, **first), *[block(c * block.grow, c, 1, kind) for _ in range(n - 1)])
+    return nn.Sequential(
+        block(c_in, c, stride, kind, **first),
+        *[block(c * block.grow, c, 1, kind) for _ in range(n - 1)]
+    )
 
 def _init_convs(model: nn.Module) -> None:
     for m in model.modules():
-        if isinstance(m, nn.Conv2d) and not m.weight.is_meta: nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
+        if isinstance(m, nn.Conv2d) and not m.weight.is_meta:
+            nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
 
 # %% ../nbs/06_models.ipynb #3ebbf483
 class CifarResNet(nn.Module):
-    "ResNet for small images (He et al., 2015, section 4.2; pre-activation: tensorpack's): 6n+2 layers."
+    """ResNet for small images (He et al., 2015, section 4.2; pre-activation: tensorpack's): 6n+2
+    layers."""
     def __init__(
         self,
         depth: int = 20,  # 6n+2: 20, 32, 44, 56, 110
@@ -130,11 +146,17 @@ class CifarResNet(nn.Module):
         preact: bool = False,  # pre-activation form
     ):
         super().__init__()
-        if (depth - 2) % 6: raise ValueError(f"depth must be 6n+2, e.g. 20, 32, 44, 56, 110; got {depth}")
-        n, w, block, first = (depth - 2) // 6, width, PreactBlock if preact else BasicBlock, {"own": False} if preact else {}
+        if (depth - 2) % 6:
+            raise ValueError(f"depth must be 6n+2, e.g. 20, 32, 44, 56, 110; got {depth}")
+        n, w, block, first = (
+            (depth - 2) // 6, width, PreactBlock if preact else BasicBlock,
+            {"own": False} if preact else {}
+        )
         self.conv0, self.bn0, self.act0 = _conv(in_channels, w), nn.BatchNorm2d(w), nn.ReLU()
         self.layer1 = _stage(block, w, w, n, 1, shortcut, **first)
-        self.layer2, self.layer3 = _stage(block, w, 2 * w, n, 2, shortcut), _stage(block, 2 * w, 4 * w, n, 2, shortcut)
+        self.layer2, self.layer3 = _stage(block, w, 2 * w, n, 2, shortcut), _stage(
+            block, 2 * w, 4 * w, n, 2, shortcut
+        )
         self.last = nn.Sequential(nn.BatchNorm2d(4 * w), nn.ReLU()) if preact else nn.Identity()
         self.pool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(4 * w, num_classes)
         _init_convs(self)
@@ -158,9 +180,17 @@ class ResNet(nn.Module):
         super().__init__()
         w, g = width, block.grow
         self.conv1 = _conv(in_channels, w, 3) if small else _conv(in_channels, w, 7, 2)
-        self.bn1, self.act1, self.maxpool = nn.BatchNorm2d(w), nn.ReLU(), nn.Identity() if small else nn.MaxPool2d(3, 2, 1)
+        self.bn1, self.act1, self.maxpool = (
+            nn.BatchNorm2d(w), nn.ReLU(), nn.Identity() if small else nn.MaxPool2d(3, 2, 1)
+        )
         for i, n in enumerate(counts):
-            self.add_module(f"layer{i + 1}", _stage(block, w if i == 0 else w * g * 2 ** (i - 1), w * 2**i, n, 1 if i == 0 else 2, "B"))
+            self.add_module(
+                f"layer{i + 1}",
+                _stage(
+                    block, w if i == 0 else w * g * 2 ** (i - 1), w * 2**i, n, 1 if i == 0 else 2,
+                    "B"
+                ),
+            )
         self.avgpool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(8 * w * g, num_classes)
         _init_convs(self)
 
@@ -172,12 +202,23 @@ class ResNet(nn.Module):
 # %% ../nbs/06_models.ipynb #f12470d1
 class PreactResNet(nn.Module):
     "Pre-activation ResNet for ImageNet in tensorpack's layout; arguments as for `ResNet`."
-    def __init__(self, block: Callable = PreactBlock, counts: tuple = (2, 2, 2, 2), num_classes: int = 1000, in_channels: int = 3, width: int = 64):
+    def __init__(
+        self, block: Callable = PreactBlock, counts: tuple = (2, 2, 2, 2), num_classes: int = 1000,
+        in_channels: int = 3, width: int = 64
+    ):
         super().__init__()
         w, g = width, block.grow
-        self.conv0, self.bn0, self.act0, self.pool0 = _conv(in_channels, w, 7, 2), nn.BatchNorm2d(w), nn.ReLU(), nn.MaxPool2d(3, 2, 1)
+        self.conv0, self.bn0, self.act0, self.pool0 = (
+            _conv(in_channels, w, 7, 2), nn.BatchNorm2d(w), nn.ReLU(), nn.MaxPool2d(3, 2, 1)
+        )
         for i, n in enumerate(counts):
-            stage, out = _stage(block, w if i == 0 else w * g * 2 ** (i - 1), w * 2**i, n, 1 if i == 0 else 2, "B", own=False), w * g * 2**i
+            stage, out = (
+                _stage(
+                    block, w if i == 0 else w * g * 2 ** (i - 1), w * 2**i, n, 1 if i == 0 else 2,
+                    "B", own=False
+                ),
+                w * g * 2**i,
+            )
             self.add_module(f"layer{i + 1}", nn.Sequential(*stage, nn.BatchNorm2d(out), nn.ReLU()))
         self.pool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(8 * w * g, num_classes)
         _init_convs(self)
@@ -193,10 +234,16 @@ def _even(c: float) -> int:
     "Scaled number of channels: a multiple of 2, for grouped convolutions."
     return max(2, 2 * round(c / 2))
 
-def _cba(c_in: int, c: int, size: int, pad: int, groups: int = 1, pool: Optional[nn.Module] = None) -> nn.Sequential:
+def _cba(
+    c_in: int, c: int, size: int, pad: int, groups: int = 1, pool: Optional[nn.Module] = None
+) -> nn.Sequential:
     "Convolution, batch norm (and pool), activation."
     norm = nn.BatchNorm2d(c, eps=1e-4)
-    return nn.Sequential(nn.Conv2d(c_in, c, size, 1, pad, groups=groups, bias=False), norm, *([pool] if pool else []), nn.ReLU())
+    return nn.Sequential(
+        nn.Conv2d(c_in, c, size, 1, pad, groups=groups, bias=False), norm,
+        *([pool] if pool else []),
+        nn.ReLU()
+    )
 
 # %% ../nbs/06_models.ipynb #3b20f9fc
 class SvhnConvNet(nn.Module):
@@ -212,7 +259,9 @@ class SvhnConvNet(nn.Module):
         self.conv0, self.pool0, self.act0 = nn.Conv2d(in_channels, a, 5), nn.MaxPool2d(2), nn.ReLU()
         self.layer1, self.layer2 = _cba(a, b, 3, 1), _cba(b, b, 3, 1, pool=nn.MaxPool2d(2))
         self.layer3, self.layer4, self.layer5 = _cba(b, c, 3, 0), _cba(c, c, 3, 1), _cba(c, c, 3, 0)
-        self.dropout, self.layer6, self.fc = nn.Dropout(0.5), _cba(c, d, 5, 0), nn.Linear(d, num_classes)
+        self.dropout, self.layer6, self.fc = (
+            nn.Dropout(0.5), _cba(c, d, 5, 0), nn.Linear(d, num_classes)
+        )
         _init_convs(self)
 
     def forward(self, x: Tensor) -> Tensor:  # [N, in_channels, 40, 40] → [N, num_classes]
@@ -235,7 +284,10 @@ class AlexNetBN(nn.Module):
         self.layer1 = _cba(a, b, 5, 2, 2, nn.MaxPool2d(3, 2, ceil_mode=True))
         self.layer2 = _cba(b, c, 3, 1, 1, nn.MaxPool2d(3, 2, padding=1))
         self.layer3, self.layer4 = _cba(c, c, 3, 1, 2), _cba(c, b, 3, 1, 2, nn.MaxPool2d(3, 2))
-        self.fc0, self.fc1 = (nn.Sequential(nn.Linear(n, d, bias=False), nn.BatchNorm1d(d, eps=1e-4), nn.ReLU()) for n in (36 * b, d))
+        self.fc0, self.fc1 = (
+            nn.Sequential(nn.Linear(n, d, bias=False), nn.BatchNorm1d(d, eps=1e-4), nn.ReLU())
+            for n in (36 * b, d)
+        )
         self.fct = nn.Linear(d, num_classes)
         _init_convs(self)
 
@@ -252,15 +304,24 @@ class _Spec(NamedTuple):
     shortcuts: tuple = ()  # those on offer, the usual one first
 
 _DEPTHS, _COUNTS = (20, 32, 44, 56, 110), {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
-_MODELS = {f"resnet{d}{'_preact' * p}": _Spec(partial(CifarResNet, d, preact=p), 32, 10, 16, ("A", "B")) for p in (False, True) for d in _DEPTHS}
+_MODELS = {
+    f"resnet{d}{'_preact' * p}": _Spec(partial(CifarResNet, d, preact=p), 32, 10, 16, ("A", "B"))
+    for p in (False, True)
+    for d in _DEPTHS
+}
 _MODELS |= {
-    "svhn_convnet": _Spec(SvhnConvNet, 40, 10, 48),
-    "alexnet_bn": _Spec(AlexNetBN, 224, 1000, 96),
-    "resnet18_preact": _Spec(partial(PreactResNet, PreactBlock, _COUNTS[18]), 224, 1000, 64, ("B",)),
-    "resnet50_preact": _Spec(partial(PreactResNet, PreactBottleneck, _COUNTS[50]), 224, 1000, 64, ("B",)),
+    "svhn_convnet": _Spec(SvhnConvNet, 40, 10, 48), "alexnet_bn": _Spec(AlexNetBN, 224, 1000, 96),
+    "resnet18_preact": _Spec(
+        partial(PreactResNet, PreactBlock, _COUNTS[18]), 224, 1000, 64, ("B",)
+    ),
+    "resnet50_preact": _Spec(
+        partial(PreactResNet, PreactBottleneck, _COUNTS[50]), 224, 1000, 64, ("B",)
+    ),
     "resnet18": _Spec(partial(ResNet, BasicBlock, _COUNTS[18]), 224, 1000, 64, ("B",)),
     "resnet50": _Spec(partial(ResNet, Bottleneck, _COUNTS[50]), 224, 1000, 64, ("B",)),
-    "resnet18_cifar": _Spec(partial(ResNet, BasicBlock, _COUNTS[18], small=True), 32, 10, 64, ("B",)),
+    "resnet18_cifar": _Spec(
+        partial(ResNet, BasicBlock, _COUNTS[18], small=True), 32, 10, 64, ("B",)
+    ),
 }
 
 # %% ../nbs/06_models.ipynb #22d959f4
@@ -269,7 +330,8 @@ def list_models() -> list[str]:
     return list(_MODELS)
 
 def _spec(name: str) -> _Spec:
-    if name not in _MODELS: raise ValueError(f"unknown model {name!r}; known are {', '.join(_MODELS)}")
+    if name not in _MODELS:
+        raise ValueError(f"unknown model {name!r}; known are {', '.join(_MODELS)}")
     return _MODELS[name]
 
 def input_size(name: str) -> int:
@@ -285,16 +347,29 @@ def create_model(
     name: str,  # one of `list_models()`
     num_classes: Optional[int] = None,  # None: 10, or 1000 for the ImageNet networks
     in_channels: int = 3,  # 1 for greyscale
-    width: Optional[int] = None,  # channels of the first layer, which scales all others; None: `default_width(name)`
-    shortcut: str = "auto",  # "A" (no parameters) or "B" (1×1 convolution), where a model has the choice
+    # channels of the first layer, which scales all others; None: `default_width(name)`
+    width: Optional[int] = None,
+    # "A" (no parameters) or "B" (1×1 convolution), where a model has the choice
+    shortcut: str = "auto",
 ) -> nn.Module:  # float network with ReLU, [N, in_channels, H, W] → logits [N, num_classes]
-    "A float network by name; `ValueError` for what it cannot be. Make it low-bit with `layers.quantize`."
+    """A float network by name; `ValueError` for what it cannot be. Make it low-bit with
+    `layers.quantize`."""
     s = _spec(name)
     for what, n in (("num_classes", num_classes), ("in_channels", in_channels), ("width", width)):
         if n is not None and n < 1: raise ValueError(f"{what} must be at least 1; got {n}")
-    if shortcut not in ("auto", *s.shortcuts): raise ValueError(f"shortcut of {name} must be {' or '.join(('auto', *s.shortcuts))}; got {shortcut!r}")
-    choice = {"shortcut": s.shortcuts[0] if shortcut == "auto" else shortcut} if len(s.shortcuts) > 1 else {}
-    return s.build(num_classes=num_classes or s.classes, in_channels=in_channels, width=width or s.width, **choice)
+    if shortcut not in ("auto", *s.shortcuts):
+        raise ValueError(
+            f"shortcut of {name} must be {' or '.join(('auto', *s.shortcuts))}; got {shortcut!r}"
+        )
+    choice = (
+        {"shortcut": s.shortcuts[0] if shortcut == "auto" else shortcut}
+        if len(s.shortcuts) > 1
+        else {}
+    )
+    return s.build(
+        num_classes=num_classes or s.classes, in_channels=in_channels, width=width or s.width,
+        **choice
+    )
 
 # %% ../nbs/06_models.ipynb #05e83e08
 _PRODUCTS = dict(convolution=(0, 1), _convolution=(0, 1), mm=(0, 1), bmm=(0, 1), mv=(0, 1),
@@ -388,5 +463,6 @@ def macs_by_layer(
 
 # %% ../nbs/06_models.ipynb #fad6e1ef
 def count_macs(model: nn.Module, x: Tensor) -> int:
-    "Multiply-accumulates of all convolutions and linear layers for input `x` [N, …], for one sample."
+    """Multiply-accumulates of all convolutions and linear layers for input `x` [N, …], for one
+    sample."""
     return sum(r["macs"] for r in macs_by_layer(model, x))

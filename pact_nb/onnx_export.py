@@ -21,11 +21,15 @@ from .packed import save_network
 
 # %% ../nbs/12d_fast.ipynb #e28cb623
 def _room(s: Step, top: int) -> Tensor:
-    "The largest whole r of each output channel: neither a byte nor a pair of products in 16 bits overflows; 0: none fits."
-    return min(127, 32767 // (2 * top)) // s.data["weight"].long().abs().flatten(1).amax(1).clamp(min=1)
+    """The largest whole r of each output channel: neither a byte nor a pair of products in 16
+    bits overflows; 0: none fits."""
+    return min(127, 32767 // (2 * top)) // s.data["weight"].long().abs().flatten(1).amax(1).clamp(
+        min=1
+    )
 
 def _stretch(room: Tensor, bias: Tensor) -> Tensor:
-    "The r of each channel, at most `room`, at which r·bias, in accumulators, is nearest to a whole number for its size."
+    """The r of each channel, at most `room`, at which r·bias, in accumulators, is nearest to a
+    whole number for its size."""
     r = torch.arange(1, int(room.max()) + 1, dtype=torch.float64)
     off = (r * bias[:, None] - torch.round(r * bias[:, None])).abs() / r
     return (off + 1e9 * (r > room[:, None])).argmin(1) + 1
@@ -33,10 +37,14 @@ def _stretch(room: Tensor, bias: Tensor) -> Tensor:
 # %% ../nbs/12d_fast.ipynb #eca8b6ab
 def _bearer(g: Graph, s: Step) -> int:
     "Which term of a sum carries its bias: the first accumulators."
-    return next((i for i, n in enumerate(s.ins) if n in g.steps and g.steps[n].kind in ("conv", "linear")), 0)
+    return next(
+        (i for i, n in enumerate(s.ins) if n in g.steps and g.steps[n].kind in ("conv", "linear")),
+        0
+    )
 
 def _looked_at(g: Graph, x: Tensor) -> tuple[dict[str, list[float]], dict[str, tuple]]:
-    "On these images: the largest magnitude of each term of each sum, the bias with the first accumulators; the shape of each tensor."
+    """On these images: the largest magnitude of each term of each sum, the bias with the first
+    accumulators; the shape of each tensor."""
     steps, ranges, shapes = {id(s.data): s for s in g.net.steps}, {}, {}
     def look(run: Callable, vs: list[Tensor], how: dict, data: dict) -> Tensor:
         s, out = steps[id(data)], run(vs, how, data)
@@ -54,7 +62,8 @@ def _magnitudes(s: Step, vs: list[Tensor], bearer: int) -> list[float]:
 
 # %% ../nbs/12d_fast.ipynb #2b235fc1
 class _Fast(Graph):
-    "A graph and what is known of its tensors: kind; accumulators already written as float; ranges; shapes; the steps that read them."
+    """A graph and what is known of its tensors: kind; accumulators already written as float;
+    ranges; shapes; the steps that read them."""
     def __init__(self, net: IntegerNetwork, x: Tensor):
         super().__init__(net, 21)
         self.kinds, self.made, (self.ranges, self.shapes) = {}, {}, _looked_at(self, x)
@@ -67,27 +76,52 @@ class _Fast(Graph):
 
 # %% ../nbs/12d_fast.ipynb #056a5132
 def _whole(g: _Fast, s: Step, factor: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    "Weights [C, …] and biases [C], whole, and what one unit of their sum is worth [C]: factor·acc + bias within an int32."
+    """Weights [C, …] and biases [C], whole, and what one unit of their sum is worth [C]:
+    factor·acc + bias within an int32."""
     w = s.data["weight"].long(); shape = [-1] + [1] * (w.dim() - 1)
     f, b = (t.double().expand(len(w)) if t.dim() == 0 else t.double() for t in (factor, bias))
-    dead = b.abs() > 2**30 * f.abs()  # the bias alone counts: a batch norm that has forgotten this channel
-    w, sign, f = w * (~dead).view(shape), torch.where(f < 0, -1, 1), torch.where(dead, b.abs() / 2**20, f.abs()).clamp(min=1e-30)
-    r = _stretch(torch.minimum(_room(s, g.top(s.ins[0])), 2**30 // (b / f).abs().long().clamp(min=1)).clamp(min=1), b / f)
+    # the bias alone counts: a batch norm that has forgotten this channel
+    dead = b.abs() > 2**30 * f.abs()
+    w, sign, f = (
+        w * (~dead).view(shape), torch.where(f < 0, -1, 1),
+        torch.where(dead, b.abs() / 2**20, f.abs()).clamp(min=1e-30)
+    )
+    r = _stretch(
+        torch.minimum(_room(s, g.top(s.ins[0])), 2**30 // (b / f).abs().long().clamp(min=1)).clamp(
+            min=1
+        ),
+        b / f,
+    )
     return w * (sign * r).view(shape), torch.round(b / f * r), f / r
 
-def _qlinear(g: _Fast, s: Step, x: str, factor: Tensor, bias: Tensor, out_scale: float, zero: int) -> str:
-    "QLinearConv, channels last, whose output is factor·acc + bias, in steps of out_scale around `zero`."
+def _qlinear(
+    g: _Fast, s: Step, x: str, factor: Tensor, bias: Tensor, out_scale: float, zero: int
+) -> str:
+    """QLinearConv, channels last, whose output is factor·acc + bias, in steps of out_scale
+    around `zero`."""
     w, b, unit = (t.numpy() for t in _whole(g, s, factor, bias))
-    return _byte_conv(g, x, w, unit, out_scale, zero, [g.const(b, np.int32)], **conv_attributes(s.how))
+    return _byte_conv(
+        g, x, w, unit, out_scale, zero, [g.const(b, np.int32)], **conv_attributes(s.how)
+    )
 
-def _byte_conv(g: _Fast, x: str, w: np.ndarray, unit: np.ndarray, out_scale: float, zero: int, bias: list[str], **attrs: Any) -> str:
-    "The node: codes from 0, weights [C, …] around 0, what one unit of their sum is worth ([] or [C]), output in steps of out_scale around `zero`."
-    ins = [x, g.const(np.float32(1)), g.const(0, np.uint8), g.const(w, np.int8), g.const(unit, np.float32), g.const(np.zeros(np.shape(unit)), np.int8), g.const(np.float32(out_scale)), g.const(zero, np.uint8), *bias]
+def _byte_conv(
+    g: _Fast, x: str, w: np.ndarray, unit: np.ndarray, out_scale: float, zero: int, bias: list[str],
+    **attrs: Any
+) -> str:
+    """The node: codes from 0, weights [C, …] around 0, what one unit of their sum is worth ([]
+    or [C]), output in steps of out_scale around `zero`."""
+    ins = [
+        x, g.const(np.float32(1)), g.const(0, np.uint8), g.const(w, np.int8),
+        g.const(unit, np.float32), g.const(np.zeros(np.shape(unit)), np.int8),
+        g.const(np.float32(out_scale)), g.const(zero, np.uint8), *bias
+    ]
     return g.add("QLinearConv", ins, domain="com.microsoft", channels_last=1, **attrs)
 
 # %% ../nbs/12d_fast.ipynb #dba65066
-def _last(g: _Fast, x: str, dim: int) -> str: return g.add("Transpose", [x], perm=[0, 2, 3, 1]) if dim == 4 else x
-def _first(g: _Fast, x: str, dim: int) -> str: return g.add("Transpose", [x], perm=[0, 3, 1, 2]) if dim == 4 else x
+def _last(g: _Fast, x: str, dim: int) -> str:
+    return g.add("Transpose", [x], perm=[0, 2, 3, 1]) if dim == 4 else x
+def _first(g: _Fast, x: str, dim: int) -> str:
+    return g.add("Transpose", [x], perm=[0, 3, 1, 2]) if dim == 4 else x
 
 def _as_float(g: _Fast, name: str, x: str, dim: int) -> str:
     "A tensor as float32, channels first; accumulators, whose input `x` is, by ConvInteger."
@@ -95,13 +129,24 @@ def _as_float(g: _Fast, name: str, x: str, dim: int) -> str:
     if kind == "float": return x
     if kind == "last": return _first(g, x, dim)
     if kind == "codes": return g.cast(_first(g, x, dim), "FLOAT")
-    if name not in g.made: g.made[name] = g.cast(accumulate(g, g.steps[name], _first(g, x, dim)), "FLOAT")
+    if name not in g.made:
+        g.made[name] = g.cast(accumulate(g, g.steps[name], _first(g, x, dim)), "FLOAT")
     return g.made[name]
 
 def _float_codes(g: _Fast, s: Step, y: str, scale: Any, dim: int) -> str:
     "Codes of a float tensor: divide, round half to even, clip; QuantizeLinear does the first two."
     signed = s.how["lo"] < 0
-    return _clipped(g, g.add("QuantizeLinear", [_last(g, y, dim), g.const(scale, np.float32), g.const(0, np.int8 if signed else np.uint8)]), s)
+    return _clipped(
+        g,
+        g.add(
+            "QuantizeLinear",
+            [
+                _last(g, y, dim), g.const(scale, np.float32),
+                g.const(0, np.int8 if signed else np.uint8)
+            ],
+        ),
+        s,
+    )
 
 def _clipped(g: _Fast, q: str, s: Step) -> str:
     "8-bit codes cut to the range of k bits, where that is smaller."
@@ -110,27 +155,39 @@ def _clipped(g: _Fast, q: str, s: Step) -> str:
     return q if (lo, hi) == (0, 255) else g.add("Clip", [q, g.const(lo, t), g.const(hi, t)])
 
 # %% ../nbs/12d_fast.ipynb #55a0c130
-_KINDS = dict(conv="acc", linear="acc", requant="codes", encode="codes", decode="float", sumpool="float")  # what a step leaves; others leave what they read
+# what a step leaves; others leave what they read
+_KINDS = dict(
+    conv="acc", linear="acc", requant="codes", encode="codes", decode="float", sumpool="float"
+)
 
 def _fast(g: _Fast, s: Step, x: list[str], dims: dict) -> Optional[str]:
-    "Codes as 8-bit tensors, channels last (`last`: floats so); accumulators are written with what reads them."
+    """Codes as 8-bit tensors, channels last (`last`: floats so); accumulators are written with
+    what reads them."""
     dim, kinds = dims[s.ins[0]], [g.kinds.get(n, "float") for n in s.ins]
     if kinds == ["last"] and _stays_last(g, s): g.kinds[s.out] = "last"; return _on_last(g, s, x)
-    if s.kind == "decode" and _in_8_bits(g, s, kinds): g.kinds[s.out] = "last"; return _two_real(g, s, x, kinds)
+    if s.kind == "decode" and _in_8_bits(g, s, kinds):
+        g.kinds[s.out] = "last"
+        return _two_real(g, s, x, kinds)
     g.kinds[s.out] = _KINDS.get(s.kind, "codes" if kinds[0] == "codes" else "float")
     if s.kind in ("conv", "linear"): return x[0]
-    if s.kind == "encode": return _float_codes(g, s, _as_float(g, s.ins[0], x[0], dim), s.data["scale"].numpy(), dim)
+    if s.kind == "encode":
+        return _float_codes(g, s, _as_float(g, s.ins[0], x[0], dim), s.data["scale"].numpy(), dim)
     if s.kind == "requant": return _fast_requant(g, s, x, kinds, dim)
     if s.kind == "concat": return _fast_concat(g, s, x, kinds, dim)
     if kinds[0] == "codes" and s.kind not in _KINDS: return _on_codes(g, s, x, dim)
     x = [_as_float(g, n, v, dim) for n, v in zip(s.ins, x)]
-    return affine(g, x, factors(s), s.data["bias"], s.how["dim"]) if s.kind == "decode" else shared_step(g, s, x)
+    return (
+        affine(g, x, factors(s), s.data["bias"], s.how["dim"])
+        if s.kind == "decode"
+        else shared_step(g, s, x)
+    )
 
 # %% ../nbs/12d_fast.ipynb #d15a43fb
 def _on_codes(g: _Fast, s: Step, x: list[str], dim: int) -> str:
     "A structural step on codes, channels last."
     if s.kind == "slice" and _with_pad(g, s.out): return x[0]
-    if s.kind == "pad" and _with_pad(g, s.ins[0]): return _slice_and_pad(g, g.steps[s.ins[0]], s, x[0])
+    if s.kind == "pad" and _with_pad(g, s.ins[0]):
+        return _slice_and_pad(g, g.steps[s.ins[0]], s, x[0])
     if s.kind in ("slice", "pad", "take"): return shared_step(g, s, x, channels_last=True)
     y = shared_step(g, s, [_first(g, x[0], dim)])
     return _last(g, y, len(g.shapes[s.out]))
@@ -144,22 +201,38 @@ def _fast_concat(g: _Fast, s: Step, x: list[str], kinds: list[str], dim: int) ->
 
 def _with_pad(g: _Fast, name: str) -> bool:
     "Whether this is a slice of unsigned codes that one pad alone reads: the pad then does both."
-    return g.steps[name].kind == "slice" and not signed_codes(g, name) and [t.kind for t in g.readers[name]] == ["pad"]
+    return (
+        g.steps[name].kind == "slice"
+        and not signed_codes(g, name)
+        and [t.kind for t in g.readers[name]] == ["pad"]
+    )
 
 def _slice_and_pad(g: _Fast, cut: Step, pad: Step, x: str) -> str:
-    "A shortcut's slice and pad in one QLinearConv: 1×1, with stride, weights 1 from each channel to its new place."
+    """A shortcut's slice and pad in one QLinearConv: 1×1, with stride, weights 1 from each
+    channel to its new place."""
     n, (before, after) = g.shapes[cut.out][1], pad.how["channels"]
     w = np.pad(np.eye(n), ((before, after), (0, 0)))[:, :, None, None]
     return _byte_conv(g, x, w, np.ones(()), 1.0, 0, [], strides=cut.how["steps"])
 
 # %% ../nbs/12d_fast.ipynb #c9855dc4
 def _stays_last(g: _Fast, s: Step) -> bool:
-    "Whether a step on floats does not mind where the channels are: element by element, the mean of a whole map, or of one value a channel."
+    """Whether a step on floats does not mind where the channels are: element by element, the
+    mean of a whole map, or of one value a channel."""
     size = g.shapes[s.ins[0]][2:]
-    return s.kind in ("clip_float", "relu_float") or s.kind == "avgpool" and tuple(s.how["kernel"]) == size or s.kind == "flatten" and math.prod(size) == 1
+    return (
+        s.kind in ("clip_float", "relu_float")
+        or s.kind == "avgpool"
+        and tuple(s.how["kernel"]) == size
+        or s.kind == "flatten"
+        and math.prod(size) == 1
+    )
 
 def _on_last(g: _Fast, s: Step, x: list[str]) -> str:
-    return g.add("ReduceMean", [x[0], g.const([1, 2], np.int64)], keepdims=1) if s.kind == "avgpool" else shared_step(g, s, x)
+    return (
+        g.add("ReduceMean", [x[0], g.const([1, 2], np.int64)], keepdims=1)
+        if s.kind == "avgpool"
+        else shared_step(g, s, x)
+    )
 
 # %% ../nbs/12d_fast.ipynb #2faeca5a
 def _fast_requant(g: _Fast, s: Step, x: list[str], kinds: list[str], dim: int) -> str:
@@ -170,19 +243,22 @@ def _fast_requant(g: _Fast, s: Step, x: list[str], kinds: list[str], dim: int) -
     plain = plain and s.how["lo"] == 0 and kinds == ["acc"]
     if plain and _fits(g, s.ins[0]):
         return _clipped(g, _qlinear(g, g.steps[s.ins[0]], x[0], by[0], bias, 1.0, 0), s)
-    if s.how["lo"] == 0 and _in_8_bits(g, s, kinds): return _clipped(g, _two_codes(g, s, x, kinds, by, bias), s)
+    if s.how["lo"] == 0 and _in_8_bits(g, s, kinds):
+        return _clipped(g, _two_codes(g, s, x, kinds, by, bias), s)
     y = affine(g, [_as_float(g, n, v, dim) for n, v in zip(s.ins, x)], by, bias, dim)
     return _float_codes(g, s, y, np.float32(1), dim)
 
 def _fits(g: _Fast, name: str) -> bool:
-    "Whether QLinearConv can compute these accumulators: a convolution of unsigned codes, read once, whose weights fit."
+    """Whether QLinearConv can compute these accumulators: a convolution of unsigned codes, read
+    once, whose weights fit."""
     s = g.steps[name]
     plain = s.kind == "conv" and s.data["weight"].dim() == 4 and len(g.readers[name]) == 1
     return plain and not signed_codes(g, s.ins[0]) and bool(_room(s, g.top(s.ins[0])).min() > 0)
 
 # %% ../nbs/12d_fast.ipynb #7ab13e92
 def _in_8_bits(g: _Fast, s: Step, kinds: list[str]) -> bool:
-    "Whether a sum is one of a convolution and unsigned codes, or of two convolutions, that 8-bit terms can hold."
+    """Whether a sum is one of a convolution and unsigned codes, or of two convolutions, that
+    8-bit terms can hold."""
     two = sorted(kinds) in (["acc", "acc"], ["acc", "codes"])
     if not two or s.data["bias"].dim() > 1: return False
     def held(n: str, t: str, f: Tensor) -> bool:
@@ -191,25 +267,42 @@ def _in_8_bits(g: _Fast, s: Step, kinds: list[str]) -> bool:
     return all(held(*a) for a in zip(s.ins, kinds, factors(s)))
 
 # %% ../nbs/12d_fast.ipynb #db5b4375
-def _terms(g: _Fast, s: Step, x: list[str], kinds: list[str], by: list[Tensor], bias: Tensor, enough: float = math.inf) -> list[list[str]]:
-    "8-bit tensor, scale and zero point of each term; accumulators up to `enough`, the first of them with the bias."
+def _terms(
+    g: _Fast, s: Step, x: list[str], kinds: list[str], by: list[Tensor], bias: Tensor,
+    enough: float = math.inf
+) -> list[list[str]]:
+    """8-bit tensor, scale and zero point of each term; accumulators up to `enough`, the first of
+    them with the bias."""
     out, bearer = [], _bearer(g, s)
     for i, (n, t) in enumerate(zip(s.ins, kinds)):
         u = min(g.ranges[s.out][i], enough) / 127 if t == "acc" else by[i].item()
-        q = _qlinear(g, g.steps[n], x[i], by[i], bias if i == bearer else torch.zeros(()), u, 128) if t == "acc" else x[i]
+        q = (
+            _qlinear(g, g.steps[n], x[i], by[i], bias if i == bearer else torch.zeros(()), u, 128)
+            if t == "acc"
+            else x[i]
+        )
         out.append([q, g.const(np.float32(u)), g.const(128 if t == "acc" else 0, np.uint8)])
     return out
 
-def _two_codes(g: _Fast, s: Step, x: list[str], kinds: list[str], by: list[Tensor], bias: Tensor) -> str:
+def _two_codes(
+    g: _Fast, s: Step, x: list[str], kinds: list[str], by: list[Tensor], bias: Tensor
+) -> str:
     "The sum as codes, by QLinearAdd."
     most = [g.top(n) * f.item() for n, t, f in zip(s.ins, kinds, by) if t == "codes"]
-    enough = max(s.how["hi"], *most) + 0.5 if most else math.inf  # beyond, the sum is clipped whatever the shortcut adds
+    # beyond, the sum is clipped whatever the shortcut adds
+    enough = max(s.how["hi"], *most) + 0.5 if most else math.inf
     first, second = _terms(g, s, x, kinds, by, bias, enough)
-    return g.add("QLinearAdd", [*first, *second, g.const(np.float32(1)), g.const(0, np.uint8)], domain="com.microsoft")
+    return g.add(
+        "QLinearAdd", [*first, *second, g.const(np.float32(1)), g.const(0, np.uint8)],
+        domain="com.microsoft"
+    )
 
 def _two_real(g: _Fast, s: Step, x: list[str], kinds: list[str]) -> str:
     "The sum as float32, channels last."
-    return g.add("Add", [g.add("DequantizeLinear", t) for t in _terms(g, s, x, kinds, factors(s), s.data["bias"])])
+    return g.add(
+        "Add",
+        [g.add("DequantizeLinear", t) for t in _terms(g, s, x, kinds, factors(s), s.data["bias"])]
+    )
 
 # %% ../nbs/12d_fast.ipynb #b3fab654
 FORMS = (*EXACT_FORMS, "fast")
@@ -218,12 +311,15 @@ def export_onnx(
     net: IntegerNetwork,  # from `integer.convert`
     path: str | Path,
     form: str = "qdq",  # "qdq", "integer" or "fast"
-    x: Optional[Tensor] = None,  # for "fast": some training images, which set the range of residual sums
-) -> Exported:  # its graph has an input `images` [N, C, H, W] float32 and an output `logits` [N, classes]
+    # for "fast": some training images, which set the range of residual sums
+    x: Optional[Tensor] = None,
+    # its graph has an input `images` [N, C, H, W] float32 and an output `logits` [N, classes]
+) -> Exported:
     "Write a network as ONNX; `ConvertError` where a form cannot hold it."
     if form not in FORMS: raise ValueError(f"form must be one of {', '.join(FORMS)}; got {form!r}")
     if form != "fast": return export_exact(net, path, form, x)
-    if x is None: raise ValueError("form fast needs some images x, which set the range of residual sums")
+    if x is None:
+        raise ValueError("form fast needs some images x, which set the range of residual sums")
     check_single(net)
     g = _Fast(net, x)
     at = write_steps(g, _fast)
@@ -238,15 +334,29 @@ def export_all(
     folder: str | Path,  # network.safetensors and network-<form>.onnx are written there
     x: Tensor,  # some training images, for the ranges of form "fast"
     about: Optional[dict] = None,  # plain values to keep in the packed file
-) -> "pandas.DataFrame":  # file, bytes, codes, differ, top1_equal, images; each against the row above the line
-    "Write the packed file and the three ONNX graphs of a network, and compare each; `ConvertError` if it has no integer form."
+    # file, bytes, codes, differ, top1_equal, images; each against the row above the line
+) -> "pandas.DataFrame":
+    """Write the packed file and the three ONNX graphs of a network, and compare each;
+    `ConvertError` if it has no integer form."""
     import pandas as pd
     net, folder = convert(model, x), Path(folder)
     told = agreement(model, net, batches)
     layers = told["layers"].values()
     graphs = {form: export_onnx(net, folder / f"network-{form}.onnx", form, x) for form in FORMS}
-    rows = [dict(file="network.safetensors", bytes=save_network(net, folder / "network.safetensors", about), codes=sum(r["codes"] for r in layers), differ=sum(r["differ_through"] for r in layers), top1_equal=told["top1_equal"], images=told["images"])]
+    rows = [
+        dict(
+            file="network.safetensors",
+            bytes=save_network(net, folder / "network.safetensors", about),
+            codes=sum(r["codes"] for r in layers), differ=sum(r["differ_through"] for r in layers),
+            top1_equal=told["top1_equal"], images=told["images"]
+        )
+    ]
     for form, found in graphs_agreement(net, graphs, batches).items():
         path = folder / f"network-{form}.onnx"
-        rows.append(dict(file=path.name, bytes=path.stat().st_size, **{k: found[k] for k in ("codes", "differ", "top1_equal", "images")}))
+        rows.append(
+            dict(
+                file=path.name, bytes=path.stat().st_size,
+                **{k: found[k] for k in ("codes", "differ", "top1_equal", "images")}
+            )
+        )
     return pd.DataFrame(rows).set_index("file")

@@ -49,17 +49,31 @@ class Graph:
         "Whether a tensor holds floats, not codes or accumulators."
         s = self.steps.get(name)  # None: the images
         if s is None or s.kind == "decode" or s.kind.endswith("_float"): return True
-        return s.kind not in ("encode", "requant", "conv", "linear", "sumpool") and self.is_float(s.ins[0])
+        return s.kind not in ("encode", "requant", "conv", "linear", "sumpool") and self.is_float(
+            s.ins[0]
+        )
 
     def const(self, value: Any, dtype: Any = None, hint: str = "c") -> str:
         "An initializer; `dtype` a numpy type, or the name of a sub-byte ONNX type."
         from onnx import TensorProto, helper, numpy_helper
         value, name = np.asarray(value), self.name(hint)
-        if isinstance(dtype, str): self.constants.append(helper.make_tensor(name, getattr(TensorProto, dtype), value.shape, value.flatten().tolist()))
-        else: self.constants.append(numpy_helper.from_array(np.array(value, dtype=dtype or value.dtype, order="C"), name))
+        if isinstance(dtype, str):
+            self.constants.append(
+                helper.make_tensor(
+                    name, getattr(TensorProto, dtype), value.shape, value.flatten().tolist()
+                )
+            )
+        else:
+            self.constants.append(
+                numpy_helper.from_array(
+                    np.array(value, dtype=dtype or value.dtype, order="C"), name
+                )
+            )
         return name
 
-    def add(self, op: str, ins: list[str], out: Optional[str] = None, domain: str = "", **attrs: Any) -> str:
+    def add(
+        self, op: str, ins: list[str], out: Optional[str] = None, domain: str = "", **attrs: Any
+    ) -> str:
         from onnx import helper
         out = out or self.name(op.lower())
         self.nodes.append(helper.make_node(op, ins, [out], domain=domain, **attrs))
@@ -85,22 +99,54 @@ def _code_range(self: Graph, name: str) -> tuple[int, int]:
 Graph.sizes, Graph.code_range = property(_sizes), _code_range
 
 # %% ../nbs/12c_onnx.ipynb #9d40738c
-def conv_attributes(h: dict) -> dict: return dict(strides=h["stride"], pads=[*h["padding"], *h["padding"]], dilations=h["dilation"], group=h["groups"])
+def conv_attributes(h: dict) -> dict:
+    return dict(
+        strides=h["stride"], pads=[*h["padding"], *h["padding"]], dilations=h["dilation"],
+        group=h["groups"]
+    )
 
 # %% ../nbs/12c_onnx.ipynb #1d187a52
 def shared_step(g: Graph, s: Step, x: list[str], channels_last: bool = False) -> Optional[str]:
-    "ONNX nodes of a float or structural step; None for a step that each form writes its own way. `channels_last`: for slice and pad."
-    h, d, at = s.how, {k: t.numpy() for k, t in s.data.items()}, dict(H=1, W=2, C=3) if channels_last else dict(H=2, W=3, C=1)
+    """ONNX nodes of a float or structural step; None for a step that each form writes its own
+    way. `channels_last`: for slice and pad."""
+    h, d, at = (
+        s.how, {k: t.numpy() for k, t in s.data.items()},
+        dict(H=1, W=2, C=3) if channels_last else dict(H=2, W=3, C=1)
+    )
     weights = [g.const(d[k]) for k in ("weight", "bias") if k in d]
     if s.kind == "conv_float": return g.add("Conv", [x[0], *weights], **conv_attributes(h))
     if s.kind == "linear_float": return _matmul(g, s, x[0], *weights)
-    if s.kind == "norm_float": return g.add("BatchNormalization", [x[0], *weights, g.const(d["mean"]), g.const(d["var"])], epsilon=h["eps"])
+    if s.kind == "norm_float":
+        return g.add(
+            "BatchNormalization", [x[0], *weights, g.const(d["mean"]), g.const(d["var"])],
+            epsilon=h["eps"]
+        )
     if s.kind in ("clip_float", "clamp_float", "const_float"): return _single(g, s, x[0])
     if s.kind == "add_float": return g.add("Add", x)
     if s.kind == "relu_float": return g.add("Relu", x)
     if s.kind == "flatten": return g.add("Flatten", x, axis=1)
-    if s.kind == "slice": return g.add("Slice", [x[0], *(g.const(v, np.int64) for v in ([0, 0], [2**31 - 1] * 2, [at["H"], at["W"]], h["steps"]))])
-    if s.kind == "pad": return g.add("Pad", [x[0], g.const([h["channels"][end] if i == at["C"] else 0 for end in (0, 1) for i in range(4)], np.int64)])
+    if s.kind == "slice":
+        return g.add(
+            "Slice",
+            [
+                x[0],
+                *(
+                    g.const(v, np.int64)
+                    for v in ([0, 0], [2**31 - 1] * 2, [at["H"], at["W"]], h["steps"])
+                ),
+            ],
+        )
+    if s.kind == "pad":
+        return g.add(
+            "Pad",
+            [
+                x[0],
+                g.const(
+                    [h["channels"][end] if i == at["C"] else 0 for end in (0, 1) for i in range(4)],
+                    np.int64
+                ),
+            ],
+        )
     return _pool(g, s, x) if s.kind.endswith("pool") else _moves(g, s, x, channels_last)
 
 # %% ../nbs/12c_onnx.ipynb #497b1662
@@ -156,21 +202,31 @@ def _pool(g: Graph, s: Step, x: list[str]) -> str:
                      pads=[*h["padding"], *h["padding"]], dilations=h.get("dilation", [1, 1]),
                      ceil_mode=int(h["ceil"]))
     mean = g.add("AveragePool", x, kernel_shape=h["kernel"], strides=h.get("stride", h["kernel"]))
-    return g.add("Mul", [mean, g.const(np.float32(math.prod(h["kernel"])))]) if s.kind == "sumpool" else mean
+    return (
+        g.add("Mul", [mean, g.const(np.float32(math.prod(h["kernel"])))])
+        if s.kind == "sumpool"
+        else mean
+    )
 
 # %% ../nbs/12c_onnx.ipynb #4852ff04
 def factors(s: Step) -> list[Tensor]: return [s.data[f"factor{i}"] for i in range(len(s.ins))]
 
-def affine(g: Graph, x: list[str], by: list[Tensor], bias: Tensor, dim: int, dtype: Any = np.float32) -> str:
+def affine(
+    g: Graph, x: list[str], by: list[Tensor], bias: Tensor, dim: int, dtype: Any = np.float32
+) -> str:
     "bias + Σ byᵢ·xᵢ in `dtype`: tensors of `dim` dimensions; bias and factors [] or [C]."
     y = g.const(along(bias, dim).numpy(), dtype)
-    for v, f in zip(x, by): y = g.add("Add", [y, g.add("Mul", [v, g.const(along(f, dim).numpy(), dtype)])])
+    for v, f in zip(x, by):
+        y = g.add("Add", [y, g.add("Mul", [v, g.const(along(f, dim).numpy(), dtype)])])
     return y
 
 def _encode(g: Graph, s: Step, x: str) -> str:
     "Codes of a float tensor, still float: clip, divide, round, as the PACT does."
     a = s.data["alpha"].numpy()
-    y = g.add("Clip", [x, g.const(-a if s.how["lo"] else np.float32(0), np.float32), g.const(a, np.float32)])
+    y = g.add(
+        "Clip",
+        [x, g.const(-a if s.how["lo"] else np.float32(0), np.float32), g.const(a, np.float32)]
+    )
     return g.add("Round", [g.add("Div", [y, g.const(s.data["scale"].numpy(), np.float32)])])
 
 # %% ../nbs/12c_onnx.ipynb #7c7c2fdf
@@ -178,9 +234,17 @@ def _integer(g: Graph, s: Step, x: list[str], dims: dict) -> Optional[str]:
     if s.kind == "encode": return g.cast(_encode(g, s, x[0]), "INT64")
     if s.kind in ("conv", "linear"): return g.cast(accumulate(g, s, x[0]), "INT64")
     if s.kind == "requant": return _requant(g, s, x, dims[s.ins[0]])
-    if s.kind == "decode": return g.cast(affine(g, [g.cast(v, "DOUBLE") for v in x], factors(s), s.data["bias"], s.how["dim"], np.float64), "FLOAT")
+    if s.kind == "decode":
+        return g.cast(
+            affine(
+                g, [g.cast(v, "DOUBLE") for v in x], factors(s), s.data["bias"], s.how["dim"],
+                np.float64
+            ),
+            "FLOAT",
+        )
     if s.kind == "sumpool" and not g.is_float(s.ins[0]): return _whole_sum(g, s, x[0])
-    if s.kind == "maxpool" and not g.is_float(s.ins[0]): return g.cast(shared_step(g, s, [g.cast(x[0], "FLOAT")]), "INT64")
+    if s.kind == "maxpool" and not g.is_float(s.ins[0]):
+        return g.cast(shared_step(g, s, [g.cast(x[0], "FLOAT")]), "INT64")
     return shared_step(g, s, x)
 
 def _whole_sum(g: Graph, s: Step, x: str) -> str:
@@ -206,8 +270,11 @@ def _requant(g: Graph, s: Step, x: list[str], dim: int) -> str:
     "Multiply, add, clip, shift."
     lo, one = s.how["lo"], 1 << s.how["shift"]
     z = affine(g, x, factors(s), s.data["bias"] + one // 2, dim, np.int64)
-    z = g.add("Clip", [z, g.const(lo * one, np.int64), g.const(s.how["hi"] * one + one - 1, np.int64)])
-    z = g.add("Div", [g.add("Sub", [z, g.const(lo * one, np.int64)]), g.const(one, np.int64)])  # not negative, so Div is the shift
+    z = g.add(
+        "Clip", [z, g.const(lo * one, np.int64), g.const(s.how["hi"] * one + one - 1, np.int64)]
+    )
+    # not negative, so Div is the shift
+    z = g.add("Div", [g.add("Sub", [z, g.const(lo * one, np.int64)]), g.const(one, np.int64)])
     return g.add("Add", [z, g.const(lo, np.int64)])
 
 # %% ../nbs/12c_onnx.ipynb #e110f022
@@ -215,17 +282,37 @@ def signed_codes(g: Graph, name: str) -> bool: return g.code_range(name)[0] < 0
 
 def accumulate(g: Graph, s: Step, x: str) -> str:
     "int32 accumulators of a layer; odd weights beyond a byte as 2c + 1."
-    c, step, offset = (s.data["weight"].long(), 1, 0) if s.data["weight"].abs().max() <= 127 else centred(s.data["weight"])
+    c, step, offset = (
+        (s.data["weight"].long(), 1, 0)
+        if s.data["weight"].abs().max() <= 127
+        else centred(s.data["weight"])
+    )
     signed = signed_codes(g, s.ins[0])
-    codes = g.cast(g.add("Add", [g.cast(x, "INT64"), g.const(128, np.int64)]), "UINT8") if signed else g.cast(x, "UINT8")
+    codes = (
+        g.cast(g.add("Add", [g.cast(x, "INT64"), g.const(128, np.int64)]), "UINT8")
+        if signed
+        else g.cast(x, "UINT8")
+    )
     zero = g.const(128 if signed else 0, np.uint8)
     def product(w: Tensor) -> str:
         w8 = (w + 128).numpy()
-        if s.kind == "linear": return g.add("MatMulInteger", [codes, g.const(w8.T, np.uint8), zero, g.const(128, np.uint8)])
-        return g.add("ConvInteger", [codes, g.const(w8, np.uint8), zero, g.const(128, np.uint8)], **conv_attributes(s.how))
+        if s.kind == "linear":
+            return g.add(
+                "MatMulInteger", [codes, g.const(w8.T, np.uint8), zero, g.const(128, np.uint8)]
+            )
+        return g.add(
+            "ConvInteger", [codes, g.const(w8, np.uint8), zero, g.const(128, np.uint8)],
+            **conv_attributes(s.how)
+        )
     acc = product(c)
     if (step, offset) == (1, 0): return acc
-    return g.add("Add", [g.add("Mul", [acc, g.const(step, np.int32)]), g.add("Mul", [product(torch.ones_like(c)), g.const(offset, np.int32)])])
+    return g.add(
+        "Add",
+        [
+            g.add("Mul", [acc, g.const(step, np.int32)]),
+            g.add("Mul", [product(torch.ones_like(c)), g.const(offset, np.int32)])
+        ],
+    )
 
 # %% ../nbs/12c_onnx.ipynb #beca835f
 def code_unit(g: Graph, name: str) -> Tensor:
@@ -252,12 +339,18 @@ def _layer_unit(g: Graph, s: Step) -> Tensor:
     return unit.view(*[1] * (dim - 1), -1) if dim > 2 else unit
 
 # %% ../nbs/12c_onnx.ipynb #1976f34f
-def real_step(g: Graph, s: Step, x: list[str], dims: dict, through: Callable, weights: Callable) -> Optional[str]:
-    "Every value is a float tensor in real units; `through` and `weights` write how codes and weights are quantized."
+def real_step(
+    g: Graph, s: Step, x: list[str], dims: dict, through: Callable, weights: Callable
+) -> Optional[str]:
+    """Every value is a float tensor in real units; `through` and `weights` write how codes and
+    weights are quantized."""
     if s.kind == "encode": return through(g, x[0], s)
     if s.kind == "conv": return g.add("Conv", [x[0], weights(g, s)], **conv_attributes(s.how))
     if s.kind == "linear": return _matmul(g, s, x[0], weights(g, s))
-    if s.kind == "requant": return through(g, _weighted(g, s, x, dims[s.ins[0]], 2.0 ** -s.how["shift"] * s.how["unit"]), s)
+    if s.kind == "requant":
+        return through(
+            g, _weighted(g, s, x, dims[s.ins[0]], 2.0 ** -s.how["shift"] * s.how["unit"]), s
+        )
     if s.kind == "decode": return _weighted(g, s, x, s.how["dim"], 1.0)
     return shared_step(g, s, x)
 
@@ -272,17 +365,43 @@ def _carried(g: Graph, s: Step) -> str:
     "Weights in their carrier, dequantized; odd multiples as 2c + 1."
     c, step, offset = centred(s.data["weight"])
     scale, many = s.data["scale"].float().numpy(), s.data["scale"].numel() > 1
-    w = g.add("DequantizeLinear", [g.const(c.numpy(), carrier(s.how["w_bits"], True), "w"), g.const(scale * step if many else np.float32(scale.item() * step), np.float32)], **({"axis": 0} if many else {}))
+    w = g.add(
+        "DequantizeLinear",
+        [
+            g.const(c.numpy(), carrier(s.how["w_bits"], True), "w"),
+            g.const(scale * step if many else np.float32(scale.item() * step), np.float32)
+        ],
+        **({"axis": 0} if many else {})
+    )
     if not offset: return w
-    return g.add("Add", [w, g.const((scale * offset).reshape(-1, *[1] * (s.data["weight"].dim() - 1)) if many else np.float32(scale.item() * offset), np.float32)])
+    return g.add(
+        "Add",
+        [
+            w,
+            g.const(
+                (
+                    (scale * offset).reshape(-1, *[1] * (s.data["weight"].dim() - 1))
+                    if many
+                    else np.float32(scale.item() * offset)
+                ),
+                np.float32,
+            ),
+        ],
+    )
 
 def _through(g: Graph, x: str, s: Step) -> str:
     "Clip, QuantizeLinear into the carrier, and back."
     from onnx import TensorProto
     kind = getattr(TensorProto, carrier(s.how["bits"], s.how["lo"] < 0))
-    scale, top = g.const(np.float32(s.how["unit"])), s.data["alpha"].numpy() if "alpha" in s.data else np.float32(s.how["hi"] * s.how["unit"])
-    x = g.add("Clip", [x, g.const(np.float32(s.how["lo"] * s.how["unit"])), g.const(top, np.float32)])
-    return g.add("DequantizeLinear", [g.add("QuantizeLinear", [x, scale], output_dtype=kind), scale])
+    scale, top = g.const(np.float32(s.how["unit"])), (
+        s.data["alpha"].numpy() if "alpha" in s.data else np.float32(s.how["hi"] * s.how["unit"])
+    )
+    x = g.add(
+        "Clip", [x, g.const(np.float32(s.how["lo"] * s.how["unit"])), g.const(top, np.float32)]
+    )
+    return g.add(
+        "DequantizeLinear", [g.add("QuantizeLinear", [x, scale], output_dtype=kind), scale]
+    )
 
 def _qdq(g: Graph, s: Step, x: list[str], dims: dict) -> Optional[str]:
     y = real_step(g, s, x, dims, _through, _carried)
@@ -292,7 +411,8 @@ def _qdq(g: Graph, s: Step, x: list[str], dims: dict) -> Optional[str]:
 # %% ../nbs/12c_onnx.ipynb #03eb3fe3
 @dataclass
 class Exported:
-    "An ONNX model, its form, and where the codes of each PACT are: tensor and what one code is worth in it."
+    """An ONNX model, its form, and where the codes of each PACT are: tensor and what one code is
+    worth in it."""
     model: "onnx.ModelProto"
     form: str
     codes: dict[str, tuple[str, float]]
@@ -320,20 +440,28 @@ def graph_model(g: Graph, domain: str, n: int | str = "N") -> "onnx.ModelProto":
     told = partial(helper.make_tensor_value_info, elem_type=TensorProto.FLOAT)
     ends = [[told(name, shape=[n, *shape])] for name, shape in shapes.items()]
     graph = helper.make_graph(g.nodes, "network", *ends, g.constants)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", g.opset), helper.make_opsetid(domain, 1)], ir_version=10 if g.opset <= 21 else 13, producer_name="pact_nb")
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", g.opset), helper.make_opsetid(domain, 1)],
+        ir_version=10 if g.opset <= 21 else 13, producer_name="pact_nb"
+    )
 
 # %% ../nbs/12c_onnx.ipynb #672c1cd0
-def session(model: Any, outputs: tuple = (), threads: Optional[int] = None) -> "onnxruntime.InferenceSession":
+def session(
+    model: Any, outputs: tuple = (), threads: Optional[int] = None
+) -> "onnxruntime.InferenceSession":
     "An ONNX Runtime session of a file or a model; `outputs` names inner tensors to return as well."
     import onnx
     import onnxruntime as ort
     options = ort.SessionOptions()
     if threads: options.intra_op_num_threads = threads
-    if isinstance(model, (str, Path)): return ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    if isinstance(model, (str, Path)):
+        return ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     if outputs:
         model_ = onnx.ModelProto(); model_.CopyFrom(model)
         model_.graph.output.extend(onnx.ValueInfoProto(name=n) for n in outputs); model = model_
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
 
 # %% ../nbs/12c_onnx.ipynb #e891030d
 # share of codes that may differ, each layer alone; how far, of their range; how far the result
@@ -411,12 +539,19 @@ def export_exact(
     path: str | Path,
     form: str = "qdq",  # "qdq" or "integer"
     x: Optional[Tensor] = None,  # images to check the file on; default: `convert`'s
-) -> Exported:  # its graph has an input `images` [N, C, H, W] float32 and an output `logits` [N, classes]
+    # its graph has an input `images` [N, C, H, W] float32 and an output `logits` [N, classes]
+) -> Exported:
     "Write a network as ONNX with all that it computes; `ConvertError` where a form cannot hold it."
     import onnx
-    if form not in EXACT_FORMS: raise ValueError(f"form must be one of {', '.join(EXACT_FORMS)}; got {form!r}")
+    if form not in EXACT_FORMS:
+        raise ValueError(f"form must be one of {', '.join(EXACT_FORMS)}; got {form!r}")
     check_single(net)
-    small = any(carrier(s.how[b], b == "w_bits").endswith("T2") for s in net.steps for b in ("bits", "w_bits") if b in s.how)
+    small = any(
+        carrier(s.how[b], b == "w_bits").endswith("T2")
+        for s in net.steps
+        for b in ("bits", "w_bits")
+        if b in s.how
+    )
     g = Graph(net, 25 if form == "qdq" and small else 21)
     at = write_steps(g, dict(qdq=_qdq, integer=_integer)[form])
     onnx.checker.check_model(model := graph_model(g, "com.microsoft"))
@@ -425,21 +560,36 @@ def export_exact(
     return write_checked(net, made, path, x)
 
 # %% ../nbs/12c_onnx.ipynb #a608c2ec
-def batch_agreement(made: Exported, got: dict[str, np.ndarray], want: Tensor, mine: dict[str, Tensor]) -> dict:
-    "images, top1_equal, codes, differ: the tensors `got` by running an exported graph on one batch against logits and codes of the integer network."
+def batch_agreement(
+    made: Exported, got: dict[str, np.ndarray], want: Tensor, mine: dict[str, Tensor]
+) -> dict:
+    """images, top1_equal, codes, differ: the tensors `got` by running an exported graph on one
+    batch against logits and codes of the integer network."""
     differ = sum(int((made.read(a, got) != mine[a].long()).sum()) for a in made.codes)
     same = same_choice(torch.from_numpy(got["logits"]), want)
-    return dict(images=len(want), top1_equal=same, codes=sum(mine[a].numel() for a in made.codes), differ=differ)
+    return dict(
+        images=len(want), top1_equal=same, codes=sum(mine[a].numel() for a in made.codes),
+        differ=differ
+    )
 
-def graphs_agreement(net: IntegerNetwork, graphs: dict[str, Exported], batches: Any) -> dict[str, dict]:
-    "Name of each exported graph → images, top1_equal, codes, differ: in ONNX Runtime against the integer network, which runs once for all."
-    runs = {n: session(m.model, tuple(dict.fromkeys(name for name, _ in m.codes.values()))) for n, m in graphs.items()}
+def graphs_agreement(
+    net: IntegerNetwork, graphs: dict[str, Exported], batches: Any
+) -> dict[str, dict]:
+    """Name of each exported graph → images, top1_equal, codes, differ: in ONNX Runtime against
+    the integer network, which runs once for all."""
+    runs = {
+        n: session(m.model, tuple(dict.fromkeys(name for name, _ in m.codes.values())))
+        for n, m in graphs.items()
+    }
     told = {n: dict.fromkeys(("images", "top1_equal", "codes", "differ"), 0) for n in graphs}
     for x in batches:
         want, mine = net(x)
         for n, run in runs.items():
-            got = dict(zip((o.name for o in run.get_outputs()), run.run(None, {"images": x.numpy()})))
+            got = dict(
+                zip((o.name for o in run.get_outputs()), run.run(None, {"images": x.numpy()}))
+            )
             for k, v in batch_agreement(graphs[n], got, want, mine).items(): told[n][k] += v
     return told
 
-def onnx_agreement(net: IntegerNetwork, made: Exported, batches: Any) -> dict: return graphs_agreement(net, {made.form: made}, batches)[made.form]
+def onnx_agreement(net: IntegerNetwork, made: Exported, batches: Any) -> dict:
+    return graphs_agreement(net, {made.form: made}, batches)[made.form]

@@ -27,7 +27,11 @@ def pack_codes(
 ) -> Tensor:  # uint8, ⌈numel·k/8⌉
     "Codes in k bits each, lowest bit first; `ValueError` for one that does not fit."
     check_bits(k)
-    if codes.numel() and (int(codes.min()) < 0 or int(codes.max()) >= 2**k): raise ValueError(f"codes must be from 0 to {2**k - 1} at {k} bits; got {codes.min().item()} to {codes.max().item()}")
+    if codes.numel() and (int(codes.min()) < 0 or int(codes.max()) >= 2**k):
+        raise ValueError(
+            f"codes must be from 0 to {2**k - 1} at {k} bits; got {codes.min().item()} to"
+            f" {codes.max().item()}"
+        )
     bits = (codes.flatten().numpy().astype(np.uint8)[:, None] >> np.arange(k, dtype=np.uint8)) & 1
     return torch.from_numpy(np.packbits(bits.ravel(), bitorder="little"))
 
@@ -38,9 +42,14 @@ def unpack_codes(
 ) -> Tensor:  # uint8
     "The codes back; `ValueError` if there are not as many bytes as the shape needs."
     n = math.prod(shape)
-    if packed.numel() != math.ceil(n * k / 8): raise ValueError(f"{n} codes of {k} bits need {math.ceil(n * k / 8)} bytes; got {packed.numel()}")
+    if packed.numel() != math.ceil(n * k / 8):
+        raise ValueError(
+            f"{n} codes of {k} bits need {math.ceil(n * k / 8)} bytes; got {packed.numel()}"
+        )
     bits = np.unpackbits(packed.numpy(), count=n * k, bitorder="little").reshape(n, k)
-    return torch.from_numpy((bits << np.arange(k, dtype=np.uint8)).sum(1, dtype=np.uint8)).reshape(shape)
+    return torch.from_numpy((bits << np.arange(k, dtype=np.uint8)).sum(1, dtype=np.uint8)).reshape(
+        shape
+    )
 
 # %% ../nbs/12b_files.ipynb #ebbc5142
 FORMAT = "pact_nb integer network, version 1"
@@ -50,7 +59,15 @@ def _as_codes(v: Tensor, k: int) -> tuple[Tensor, int, int]:
     "(codes, lowest value, distance of two values) of whole numbers on an even grid."
     lo, values = int(v.min()), torch.unique(v)
     step = int(np.gcd.reduce((values - lo).numpy())) or 1
-    return ((v.long() - lo) // step).to(torch.uint8) if int(v.max() - lo) // step < 256 else (v.long() - lo) // step, lo, step
+    return (
+        (
+            ((v.long() - lo) // step).to(torch.uint8)
+            if int(v.max() - lo) // step < 256
+            else (v.long() - lo) // step
+        ),
+        lo,
+        step,
+    )
 
 def _contents(net: IntegerNetwork) -> tuple[dict, dict[str, Tensor]]:
     "Table of contents, and the four tensors."
@@ -60,18 +77,30 @@ def _contents(net: IntegerNetwork) -> tuple[dict, dict[str, Tensor]]:
         for name, t in s.data.items():
             if s.kind in ("conv", "linear") and name == "weight":
                 codes, lo, step = _as_codes(t, s.how.get("w_bits", 8))
-                pieces[name] = dict(kind="codes", bits=s.how["w_bits"], lo=lo, step=step, shape=list(t.shape)); parts["codes"].append(pack_codes(codes, s.how["w_bits"]))
+                pieces[name] = dict(
+                    kind="codes", bits=s.how["w_bits"], lo=lo, step=step, shape=list(t.shape)
+                )
+                parts["codes"].append(pack_codes(codes, s.how["w_bits"]))
             else:
                 kind = str(t.dtype).removeprefix("torch.")
-                pieces[name] = dict(kind=kind, shape=list(t.shape)); parts[kind].append(t.detach().contiguous().flatten())
+                pieces[name] = dict(kind=kind, shape=list(t.shape))
+                parts[kind].append(t.detach().contiguous().flatten())
         steps.append([s.kind, s.out, s.ins, s.how, pieces])
-    told = dict(steps=steps, out=net.out, acts=net.acts, layers=net.layers, input_shape=list(net.input_shape))
-    return told, {k: torch.cat(v) if v else torch.zeros(0, dtype=_DTYPES.get(k, torch.uint8)) for k, v in parts.items()}
+    told = dict(
+        steps=steps, out=net.out, acts=net.acts, layers=net.layers,
+        input_shape=list(net.input_shape)
+    )
+    return told, {
+        k: torch.cat(v) if v else torch.zeros(0, dtype=_DTYPES.get(k, torch.uint8))
+        for k, v in parts.items()
+    }
 
 # %% ../nbs/12b_files.ipynb #a00fb585
 def _seal(told: bytes, tensors: dict[str, Tensor]) -> str:
     h = hashlib.sha256(told)
-    for k in sorted(tensors): h.update(k.encode()); h.update(tensors[k].contiguous().numpy().tobytes())
+    for k in sorted(tensors):
+        h.update(k.encode())
+        h.update(tensors[k].contiguous().numpy().tobytes())
     return h.hexdigest()
 
 def save_network(
@@ -82,8 +111,13 @@ def save_network(
     "Write an integer network into one safetensors file, whole or not at all."
     from safetensors.torch import save
     told, tensors = _contents(net)
-    text = zlib.compress(json.dumps(dict(told, about=about or {}), separators=(",", ":")).encode(), 9)
-    content = save(tensors, dict(format=FORMAT, contents=base64.b64encode(text).decode(), sha256=_seal(text, tensors)))
+    text = zlib.compress(
+        json.dumps(dict(told, about=about or {}), separators=(",", ":")).encode(), 9
+    )
+    content = save(
+        tensors,
+        dict(format=FORMAT, contents=base64.b64encode(text).decode(), sha256=_seal(text, tensors))
+    )
     write_atomic(Path(path), content)
     _read_back(net, Path(path))
     return len(content)
@@ -110,13 +144,24 @@ def _open(path: Path) -> tuple[dict, dict[str, Tensor]]:
     from safetensors import SafetensorError, safe_open
     if not path.is_file(): raise FileNotFoundError(f"{path}: no such file")
     try:
-        with safe_open(str(path), "pt") as f: meta, tensors = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
-    except (SafetensorError, OSError, ValueError) as e: raise FileError(f"{path}: damaged, cut short, or no safetensors file ({str(e).splitlines()[0][:100]})") from e
-    if meta.get("format") != FORMAT: raise FileError(f"{path}: format is {meta.get('format')!r}; this reads {FORMAT!r}")
-    if missing := {"codes", *_DTYPES} - tensors.keys(): raise FileError(f"{path}: no {', '.join(sorted(missing))} in it")
-    try: text = base64.b64decode(meta.get("contents", ""), validate=True)
-    except ValueError as e: raise FileError(f"{path}: damaged (its table of contents cannot be read)") from e
-    if _seal(text, tensors) != meta.get("sha256"): raise FileError(f"{path}: damaged or changed (its SHA-256 is another than the one written with it)")
+        with safe_open(str(path), "pt") as f:
+            meta, tensors = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
+    except (SafetensorError, OSError, ValueError) as e:
+        raise FileError(
+            f"{path}: damaged, cut short, or no safetensors file ({str(e).splitlines()[0][:100]})"
+        ) from e
+    if meta.get("format") != FORMAT:
+        raise FileError(f"{path}: format is {meta.get('format')!r}; this reads {FORMAT!r}")
+    if missing := {"codes", *_DTYPES} - tensors.keys():
+        raise FileError(f"{path}: no {', '.join(sorted(missing))} in it")
+    try:
+        text = base64.b64decode(meta.get("contents", ""), validate=True)
+    except ValueError as e:
+        raise FileError(f"{path}: damaged (its table of contents cannot be read)") from e
+    if _seal(text, tensors) != meta.get("sha256"):
+        raise FileError(
+            f"{path}: damaged or changed (its SHA-256 is another than the one written with it)"
+        )
     return _contents_of(text, path), tensors
 
 MOST_CONTENTS = 2**25  # bytes of a table of contents, unpacked
@@ -124,12 +169,16 @@ MOST_CONTENTS = 2**25  # bytes of a table of contents, unpacked
 def _contents_of(text: bytes, path: Path) -> dict:
     "The table of contents, of bounded size; `FileError` for what is none."
     unpack = zlib.decompressobj()
-    try: plain = unpack.decompress(text, MOST_CONTENTS)
-    except zlib.error as e: raise FileError(f"{path}: its table of contents cannot be unpacked ({e})") from None
+    try:
+        plain = unpack.decompress(text, MOST_CONTENTS)
+    except zlib.error as e:
+        raise FileError(f"{path}: its table of contents cannot be unpacked ({e})") from None
     if unpack.unconsumed_tail: raise FileError(
         f"{path}: its table of contents is larger than {MOST_CONTENTS:,} bytes, as no network's is")
-    try: told = json.loads(plain)
-    except (ValueError, RecursionError) as e: raise FileError(f"{path}: its table of contents is no JSON ({e})") from None
+    try:
+        told = json.loads(plain)
+    except (ValueError, RecursionError) as e:
+        raise FileError(f"{path}: its table of contents is no JSON ({e})") from None
     if not isinstance(told, dict): raise FileError(f"{path}: its table of contents is no table")
     return told
 
@@ -147,21 +196,27 @@ def _piece(p: dict, tensors: dict[str, Tensor], at: dict[str, int]) -> Tensor:
     if len(part) != size: raise ValueError(f"{kind} ends too early")
     if kind != "codes": return part.reshape(shape).clone()
     _whole([p["lo"], p["step"], p["lo"] + p["step"] * (2**bits - 1)], "values", -(2**15), 2**15 - 1)
-    return (unpack_codes(part, bits, tuple(shape)).to(torch.int16) * p["step"] + p["lo"]).to(torch.int16)
+    return (unpack_codes(part, bits, tuple(shape)).to(torch.int16) * p["step"] + p["lo"]).to(
+        torch.int16
+    )
 
 def _whole(values: list, what: str, lo: int, hi: int) -> None:
-    if not isinstance(values, list) or any(type(v) is not int or not lo <= v <= hi for v in values): raise ValueError(
-        f"{what} must be whole numbers from {lo} to {hi}; got {str(values)[:80]}")
+    if not isinstance(values, list) or any(type(v) is not int or not lo <= v <= hi for v in values):
+        raise ValueError(f"{what} must be whole numbers from {lo} to {hi}; got {str(values)[:80]}")
 
 # %% ../nbs/12b_files.ipynb #86201b4e
 def _step(told: list, done: set[str], piece: Callable[[dict], Tensor]) -> Step:
-    "A step of the table; `ValueError` for one of unknown kind, or that reads what is not there yet."
+    """A step of the table; `ValueError` for one of unknown kind, or that reads what is not there
+    yet."""
     kind, out, ins, how, pieces = told
     if kind not in STEP_KINDS: raise ValueError(f"a step of unknown kind {str(kind)[:40]!r}")
-    if not isinstance(how, dict) or not isinstance(out, str): raise ValueError(f"a step {kind} without a name or settings")
-    if missing := [str(n)[:40] for n in ins if n not in done]: raise ValueError(f"{out} reads {missing[0]!r}, which no step before it makes")
+    if not isinstance(how, dict) or not isinstance(out, str):
+        raise ValueError(f"a step {kind} without a name or settings")
+    if missing := [str(n)[:40] for n in ins if n not in done]:
+        raise ValueError(f"{out} reads {missing[0]!r}, which no step before it makes")
     for k, v in how.items():
-        if "pad" in k and isinstance(v, (int, list)): _whole(v if isinstance(v, list) else [v], k, -256, 256)
+        if "pad" in k and isinstance(v, (int, list)):
+            _whole(v if isinstance(v, list) else [v], k, -256, 256)
     done.add(out)
     return Step(kind, out, ins, how, {n: piece(p) for n, p in pieces.items()})
 
@@ -169,32 +224,59 @@ def _network(told: dict, tensors: dict[str, Tensor]) -> IntegerNetwork:
     "The network of a table of contents; any error means that it is none."
     at, done = dict.fromkeys(tensors, 0), {"input"}
     _whole(told["input_shape"], "input_shape", 1, 2**16)
-    if math.prod(told["input_shape"]) > 2**24: raise ValueError(f"an image of {told['input_shape']}")
+    if math.prod(told["input_shape"]) > 2**24:
+        raise ValueError(f"an image of {told['input_shape']}")
     steps = [_step(s, done, lambda p: _piece(p, tensors, at)) for s in told["steps"]]
-    if told["out"] not in done or not set(told["acts"].values()) <= done: raise ValueError("its result is made by no step")
-    if left := [k for k, v in tensors.items() if at[k] != len(v)]: raise ValueError(f"{left[0]} is longer than its steps say")
-    net = IntegerNetwork(steps, told["out"], told["acts"], told["layers"], tuple(told["input_shape"]))
+    if told["out"] not in done or not set(told["acts"].values()) <= done:
+        raise ValueError("its result is made by no step")
+    if left := [k for k, v in tensors.items() if at[k] != len(v)]:
+        raise ValueError(f"{left[0]} is longer than its steps say")
+    net = IntegerNetwork(
+        steps, told["out"], told["acts"], told["layers"], tuple(told["input_shape"])
+    )
     net.shapes()  # one image through all steps
     return net
 
-_NO_NETWORK = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RuntimeError, MemoryError, RecursionError)
+_NO_NETWORK = (
+    KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RuntimeError,
+    MemoryError, RecursionError
+)
 
 def load_network(path: str | Path) -> tuple[IntegerNetwork, dict]:
-    "(network, what was kept about it) from a file of `save_network`; `FileError` for a damaged or foreign one. Runs no code of the file."
+    """(network, what was kept about it) from a file of `save_network`; `FileError` for a damaged
+    or foreign one. Runs no code of the file."""
     told, tensors = _open(Path(path))
-    try: return _network(told, tensors), dict(told["about"])
-    except _NO_NETWORK as e: raise FileError(f"{path}: its table of contents describes no network ({in_words(e)})") from e
+    try:
+        return _network(told, tensors), dict(told["about"])
+    except _NO_NETWORK as e:
+        raise FileError(
+            f"{path}: its table of contents describes no network ({in_words(e)})"
+        ) from e
 
 # %% ../nbs/12b_files.ipynb #d7ce58db
 def size_table(net: IntegerNetwork, path: str | Path) -> "pandas.DataFrame":
-    "Bytes of each part of a packed file, of the same network in fp32, and the ideal: k bits a weight, floats for what is float."
+    """Bytes of each part of a packed file, of the same network in fp32, and the ideal: k bits a
+    weight, floats for what is float."""
     import pandas as pd
     told, tensors = _contents(net)
     weights = [s for s in net.steps if s.kind in ("conv", "linear")]
     ideal = math.ceil(sum(s.data["weight"].numel() * s.how["w_bits"] for s in weights) / 8)
     kept = sum(t.nbytes for s in net.steps if s.kind.endswith("_float") for t in s.data.values())
-    norms = sum(t.nbytes for s in net.steps if s.kind in ("requant", "decode", "encode") for t in s.data.values())
-    rows = {"low-bit weights": (4 * sum(s.data["weight"].numel() for s in weights), ideal, tensors["codes"].nbytes), "float layers": (kept, kept, kept), "norms and α (fp32: 4 numbers a channel)": (norms, norms, norms)}
+    norms = sum(
+        t.nbytes
+        for s in net.steps
+        if s.kind in ("requant", "decode", "encode")
+        for t in s.data.values()
+    )
+    rows = {
+        "low-bit weights": (
+            4 * sum(s.data["weight"].numel() for s in weights), ideal, tensors["codes"].nbytes
+        ),
+        "float layers": (kept, kept, kept),
+        "norms and α (fp32: 4 numbers a channel)": (norms, norms, norms),
+    }
     total, size = [sum(r[i] for r in rows.values()) for i in range(3)], Path(path).stat().st_size
     rows |= {"table of contents, seal": (0, 0, size - total[2]), "all": (total[0], total[1], size)}
-    return pd.DataFrame(rows, index=["fp32", "ideal", "file"]).T.assign(**{"file / ideal": lambda t: (t.file / t.ideal.where(t.ideal > 0)).round(3)})
+    return pd.DataFrame(rows, index=["fp32", "ideal", "file"]).T.assign(
+        **{"file / ideal": lambda t: (t.file / t.ideal.where(t.ideal > 0)).round(3)}
+    )

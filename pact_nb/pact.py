@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from .core import FLOAT, GridState, check_bits, n_steps, straight_through
 
 # %% ../nbs/01_pact.ipynb #e51b6e91
-TINY = 1e-30  # puts ties of Eq. 1 on the paper's side; float32 and bfloat16 hold it, float16 does not
+# puts ties of Eq. 1 on the paper's side; float32 and bfloat16 hold it, float16 does not
+TINY = 1e-30
 
 def _eq1(x: Tensor, alpha: Tensor) -> Tensor:
     "½(|x| − |x−α| + α), ties on the paper's side: the function whose gradient PACT has."
@@ -28,14 +29,17 @@ def _per_channel(alpha: Tensor, x: Tensor) -> Tensor:
     return alpha.expand(1, x.shape[1], *[1] * (x.dim() - 2)) if x.dim() > 1 else alpha
 
 def check_alpha(alpha: Tensor) -> None:
-    "`AlphaError` unless 0 < α < ∞, on the CPU in eager mode; elsewhere nobody can look without waiting, and NaN comes out."
+    """`AlphaError` unless 0 < α < ∞, on the CPU in eager mode; elsewhere nobody can look without
+    waiting, and NaN comes out."""
     eager = not torch.compiler.is_compiling() and alpha.device.type == "cpu"
-    if eager and not 0 < (a := alpha.item()) < math.inf: raise AlphaError(f"alpha must be finite and above 0; got {a}")
+    if eager and not 0 < (a := alpha.item()) < math.inf:
+        raise AlphaError(f"alpha must be finite and above 0; got {a}")
 
 def _checked(alpha: Tensor) -> Tensor:
     "`alpha` without gradient; NaN in place of α ≤ 0, where `check_alpha` does not raise."
     alpha = alpha.detach()
-    if alpha.dim(): raise AlphaError(f"alpha must be one number, of shape []; got shape {tuple(alpha.shape)}")
+    if alpha.dim():
+        raise AlphaError(f"alpha must be one number, of shape []; got shape {tuple(alpha.shape)}")
     check_alpha(alpha)
     return torch.where(alpha > 0, alpha, math.nan)
 
@@ -47,11 +51,13 @@ def _working(x: Tensor, alpha: Tensor | float) -> tuple[Tensor, Tensor]:
     return x.to(dtype), torch.as_tensor(alpha, dtype=dtype, device=x.device)
 
 # %% ../nbs/01_pact.ipynb #824b2631
-ALPHA_GRADS = ("paper", "interior", "lsq")  # Eq. 3; with the rounding's share; that, scaled as LSQ scales its step
+# Eq. 3; with the rounding's share; that, scaled as LSQ scales its step
+ALPHA_GRADS = ("paper", "interior", "lsq")
 
 def check_grad(grad: str) -> str:
     "Return `grad` if it is a known rule; else `ValueError`."
-    if grad not in ALPHA_GRADS: raise ValueError(f"grad must be one of {', '.join(ALPHA_GRADS)}; got {grad!r}")
+    if grad not in ALPHA_GRADS:
+        raise ValueError(f"grad must be one of {', '.join(ALPHA_GRADS)}; got {grad!r}")
     return grad
 
 def _slowed(a: Tensor, x: Tensor, k: int, grad: str) -> Tensor:
@@ -63,7 +69,8 @@ def _slowed(a: Tensor, x: Tensor, k: int, grad: str) -> Tensor:
     return a.detach() + (a - a.detach()) * c
 
 def _with_rounding(y: Tensor, ac: Tensor, z: Tensor, y_q: Tensor, a0: Tensor, grad: str) -> Tensor:
-    "Eq. 1's surrogate `y`; but for the paper's rule, plus a term whose gradient to α is (y_q − z)/α."
+    """Eq. 1's surrogate `y`; but for the paper's rule, plus a term whose gradient to α is (y_q −
+    z)/α."""
     return y if grad == "paper" else y + (y_q - z) / a0 * ac
 
 # %% ../nbs/01_pact.ipynb #9ae9fe8a
@@ -72,8 +79,10 @@ def pact(
     alpha: Tensor | float,  # clip level α > 0, shape []; gets the gradient Σ g over x ≥ α
     k: int = 4,  # bits, 1-8; 32: clip only
     grad: str = "paper",  # rule of α's gradient: one of `ALPHA_GRADS`
-) -> Tensor:  # y_q: shape and dtype of `x`; at most 2**k distinct values; NaN where `x` is not finite
-    "PACT, Eq. 1-3: clip to [0, α], round to 2^k levels; α ≤ 0 raises, or gives NaN on a GPU or compiled."
+    # y_q: shape and dtype of `x`; at most 2**k distinct values; NaN where `x` is not finite
+) -> Tensor:
+    """PACT, Eq. 1-3: clip to [0, α], round to 2^k levels; α ≤ 0 raises, or gives NaN on a GPU or
+    compiled."""
     check_bits(k), check_grad(grad)
     xf, a = _working(x, alpha)
     a0 = _checked(a)
@@ -90,7 +99,8 @@ def clip(x: Tensor, alpha: Tensor | float) -> Tensor:
 
 # %% ../nbs/01_pact.ipynb #9b603bd7
 class PACT(GridState, nn.Module):
-    "PACT activation with a learned clip level: `forward(x)` is `pact(x, self.alpha, self.bits, self.grad)`."
+    """PACT activation with a learned clip level: `forward(x)` is `pact(x, self.alpha, self.bits,
+    self.grad)`."""
     # the best α depends on the bits; another's is a start, and is said
     grid_state, refuses = ("alpha",), False
     warm = False  # True: clip only, for a stage before quantization; α learns, `k` stays
@@ -101,7 +111,8 @@ class PACT(GridState, nn.Module):
         grad: str = "paper",  # rule of α's gradient: one of `ALPHA_GRADS`
     ):
         super().__init__()
-        if not 0 < float(alpha) < math.inf: raise ValueError(f"alpha must be finite and above 0; got {alpha}")
+        if not 0 < float(alpha) < math.inf:
+            raise ValueError(f"alpha must be finite and above 0; got {alpha}")
         self.k, self.grad = check_bits(k), check_grad(grad)
         self.alpha = nn.Parameter(torch.tensor(float(alpha)))
 
@@ -109,7 +120,10 @@ class PACT(GridState, nn.Module):
     def bits(self) -> int: return FLOAT if self.warm else self.k
     def forward(self, x: Tensor) -> Tensor: return pact(x, self.alpha, self.bits, self.grad)
     def grid(self) -> str: return f"{self.k} bits"
-    def extra_repr(self) -> str: return f"k={self.k}, alpha={self.alpha.item():.4g}" + ("" if self.grad == "paper" else f", grad={self.grad}")
+    def extra_repr(self) -> str:
+        return f"k={self.k}, alpha={self.alpha.item():.4g}" + (
+            "" if self.grad == "paper" else f", grad={self.grad}"
+        )
 
 # %% ../nbs/01_pact.ipynb #06f79afb
 def _signed_codes(y: Tensor, a: Tensor, k: int) -> Tensor:
@@ -142,7 +156,8 @@ class SignedPACT(PACT):
 
 # %% ../nbs/01_pact.ipynb #3619c0df
 class FixedClip(PACT):
-    "DoReFa's activation (Zhou et al., 2016): clip to [0, 1], round to 2^k levels; α is a buffer, never trained."
+    """DoReFa's activation (Zhou et al., 2016): clip to [0, 1], round to 2^k levels; α is a
+    buffer, never trained."""
     grid_state = ()  # the same at all bits
     def __init__(
         self,

@@ -29,10 +29,17 @@ class World:
 def find_world(
     asked: Optional[int] = None,  # how many processes there must be; None: as many as there are
 ) -> World:
-    "What torchrun wrote into the environment; `ValueError` if it started another number than asked for."
-    world = World(*(int(os.environ.get(n, d)) for n, d in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))))
+    """What torchrun wrote into the environment; `ValueError` if it started another number than
+    asked for."""
+    world = World(
+        *(int(os.environ.get(n, d)) for n, d in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
+    )
     if asked is not None and asked != world.size:
-        raise ValueError(f"world_size is {asked}, but {world.size} process{'es are' if world.size > 1 else ' is'} running; start them with torchrun --nproc-per-node {asked} -m pact_nb.runs …")
+        raise ValueError(
+            f"world_size is {asked}, but {world.size}"
+            f" process{'es are' if world.size > 1 else ' is'} running; start them with torchrun"
+            f" --nproc-per-node {asked} -m pact_nb.runs …"
+        )
     return world
 
 # %% ../nbs/08b_parallel.ipynb #3d25e4ce
@@ -80,7 +87,11 @@ def all_max(t: Tensor) -> Tensor:
 
 def any_of(flag: bool, device: torch.device) -> bool:
     "Whether any process says yes."
-    return flag if not dist.is_initialized() else bool(all_sum(torch.tensor(float(flag), device=device)).item())
+    return (
+        flag
+        if not dist.is_initialized()
+        else bool(all_sum(torch.tensor(float(flag), device=device)).item())
+    )
 
 def from_main(value: Any) -> Any:
     "What rank 0 has; the others' values are dropped."
@@ -97,5 +108,6 @@ def same_buffers(model: nn.Module) -> None:
 
 # %% ../nbs/08b_parallel.ipynb #48c99d1c
 def share_weight(mine: int, all: int, size: int) -> float:
-    "Factor for a mean over `mine` of `all` images, so that an average over `size` processes is the mean over all."
+    """Factor for a mean over `mine` of `all` images, so that an average over `size` processes is
+    the mean over all."""
     return mine * size / all

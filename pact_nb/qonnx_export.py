@@ -22,23 +22,37 @@ DOMAIN = "qonnx.custom_op.general"
 def _quant(g: Graph, x: str, scale: Any, zero: float, bits: int, signed: bool, narrow: bool) -> str:
     "One Quant node; `narrow` leaves out the lowest code, so that the range is symmetric."
     ins = [x, g.const(scale, np.float32), g.const(np.float32(zero)), g.const(np.float32(bits))]
-    return g.add("Quant", ins, domain=DOMAIN, signed=int(signed), narrow=int(narrow), rounding_mode="ROUND")
+    return g.add(
+        "Quant", ins, domain=DOMAIN, signed=int(signed), narrow=int(narrow), rounding_mode="ROUND"
+    )
 
 def _codes(g: Graph, x: str, s: Step) -> str:
     signed, k, u = s.how["lo"] < 0, s.how["bits"], s.how["unit"]
     top = 2 ** (k - 1) - 1
     if (s.how["lo"], s.how["hi"]) not in ((0, 2**k - 1), (-top, top)):  # a clamp stood before it
         x = g.add("Clip", [x, *(g.const(np.float32(s.how[e] * u)) for e in ("lo", "hi"))])
-    return _quant(g, x, s.data["scale"].numpy() if "scale" in s.data else np.float32(s.how["unit"]), 0, s.how["bits"], signed, signed)
+    return _quant(
+        g, x, s.data["scale"].numpy() if "scale" in s.data else np.float32(s.how["unit"]), 0,
+        s.how["bits"], signed, signed
+    )
 
 # %% ../nbs/12e_qonnx.ipynb #e64f2bbc
 def _weights(g: Graph, s: Step) -> str:
     "The weight of a layer as a constant with its quantizer."
     v, step, offset = s.data["weight"], *centred(s.data["weight"])[1:]
-    scale = s.data["scale"].reshape(-1, *[1] * (v.dim() - 1)) if s.data["scale"].numel() > 1 else s.data["scale"].squeeze()
+    scale = (
+        s.data["scale"].reshape(-1, *[1] * (v.dim() - 1))
+        if s.data["scale"].numel() > 1
+        else s.data["scale"].squeeze()
+    )
     w = g.const((v * scale).numpy(), np.float32, "w")
-    if s.how["w_bits"] == 1: return g.add("BipolarQuant", [w, g.const((scale * v.abs().max()).numpy(), np.float32)], domain=DOMAIN)
-    return _quant(g, w, (scale * step).numpy(), -0.5 if offset else 0, s.how["w_bits"], True, not offset)
+    if s.how["w_bits"] == 1:
+        return g.add(
+            "BipolarQuant", [w, g.const((scale * v.abs().max()).numpy(), np.float32)], domain=DOMAIN
+        )
+    return _quant(
+        g, w, (scale * step).numpy(), -0.5 if offset else 0, s.how["w_bits"], True, not offset
+    )
 
 # %% ../nbs/12e_qonnx.ipynb #3b5fdc9e
 def _executed(model: "onnx.ModelProto", x: torch.Tensor) -> dict:
@@ -59,7 +73,8 @@ def _from_file(made: Exported, file: Path, x: torch.Tensor) -> dict:
     return _executed(onnx.load(str(file)), x)
 
 def qonnx_agreement(net: IntegerNetwork, made: Exported, x: torch.Tensor) -> dict:
-    "images, top1_equal, codes, differ: a graph executed by the package `qonnx` against the integer network; `x` is one batch as exported."
+    """images, top1_equal, codes, differ: a graph executed by the package `qonnx` against the
+    integer network; `x` is one batch as exported."""
     return batch_agreement(made, _executed(made.model, x), *net(x))
 
 # %% ../nbs/12e_qonnx.ipynb #ea812d5c
@@ -67,7 +82,8 @@ def export_qonnx(
     net: IntegerNetwork,  # from `integer.convert`
     path: str | Path,
     n: int = 1,  # images a batch; the package `qonnx` wants every shape fixed
-) -> Exported:  # its graph has an input `images` [n, C, H, W] float32 and an output `logits` [n, classes]
+    # its graph has an input `images` [n, C, H, W] float32 and an output `logits` [n, classes]
+) -> Exported:
     "Write a network as QONNX, any bits from 1 to 8."
     check_single(net)
     g = Graph(net, 16)

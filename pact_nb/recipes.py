@@ -22,20 +22,30 @@ from typing import Any, Callable, Iterable, Optional, Union, get_args, get_origi
 from .core import parse_bits_by
 
 # %% ../nbs/08_recipes.ipynb #9acaf9c8
-def _f(default: Any, doc: str, lo=None, hi=None, above=None, choices: tuple = (), bits: bool = False):
-    "A recipe field: `lo` and `hi` are inclusive bounds, `above` an exclusive one, `bits` means 1-8 or 32."
-    return field(default=default, metadata=dict(doc=doc, lo=lo, hi=hi, above=above, choices=choices, bits=bits))
+def _f(
+    default: Any, doc: str, lo=None, hi=None, above=None, choices: tuple = (), bits: bool = False
+):
+    """A recipe field: `lo` and `hi` are inclusive bounds, `above` an exclusive one, `bits` means
+    1-8 or 32."""
+    return field(
+        default=default,
+        metadata=dict(doc=doc, lo=lo, hi=hi, above=above, choices=choices, bits=bits)
+    )
 
 # %% ../nbs/08_recipes.ipynb #1975544d
-NOT_KEPT = ("run_dir", "resume", "max_minutes")  # where a run is and how long it may take is no part of what it is
+# where a run is and how long it may take is no part of what it is
+NOT_KEPT = ("run_dir", "resume", "max_minutes")
 DATASETS = ("digits", "cifar10", "cifar100", "svhn", "folder", "imagenet")
 MODELS = tuple(f"resnet{d}{form}" for form in ("", "_preact") for d in (20, 32, 44, 56, 110)) + (
-    "svhn_convnet", "alexnet_bn", "resnet18_preact", "resnet50_preact", "resnet18", "resnet50", "resnet18_cifar")
+    "svhn_convnet", "alexnet_bn", "resnet18_preact", "resnet50_preact", "resnet18", "resnet50",
+    "resnet18_cifar"
+)
 
 # %% ../nbs/08_recipes.ipynb #2d923c9d
 @dataclass(frozen=True)
 class Recipe:
-    "All numbers of one experiment. Frozen, flat, typed; invalid values raise `ValueError` or `TypeError` when made."
+    """All numbers of one experiment. Frozen, flat, typed; invalid values raise `ValueError` or
+    `TypeError` when made."""
     recipe: str = _f("digits", "name of the recipe this one started from")
     dataset: str = _f(
         "digits",
@@ -44,36 +54,91 @@ class Recipe:
         choices=DATASETS,
     )
     data_dir: Optional[str] = _f(None, "folder of the files; not for digits")
-    image_size: Optional[int] = _f(None, "pixels of height and width, for datasets folder and imagenet (224 where not given)", lo=4, hi=4096)
+    image_size: Optional[int] = _f(
+        None, "pixels of height and width, for datasets folder and imagenet (224 where not given)",
+        lo=4, hi=4096
+    )
     extra: bool = _f(True, "svhn: train on the 531,131 extra images too")
     train_images: Optional[int] = _f(None, "use only so many training images, for a trial", lo=2)
-    valid_fraction: float = _f(0.1, "share of the training set held out for choosing; 0: last epoch, nothing chosen", lo=0, hi=0.9)
-    augment: str = _f("crop_flip", "none, crop (small images: pad an eighth; imagenet: resize to 256), crop_flip, or tensorpack (svhn, imagenet)", choices=("none", "crop", "crop_flip", "tensorpack"))
+    valid_fraction: float = _f(
+        0.1, "share of the training set held out for choosing; 0: last epoch, nothing chosen", lo=0,
+        hi=0.9
+    )
+    augment: str = _f(
+        "crop_flip",
+        "none, crop (small images: pad an eighth; imagenet: resize to 256), crop_flip, or"
+        " tensorpack (svhn, imagenet)",
+        choices=("none", "crop", "crop_flip", "tensorpack"),
+    )
     workers: int = _f(4, "processes that decode images, for dataset imagenet", lo=0, hi=256)
-    model: str = _f("resnet20", "a name of list_models(), such as resnet20 or resnet50_preact", choices=MODELS)
+    model: str = _f(
+        "resnet20", "a name of list_models(), such as resnet20 or resnet50_preact", choices=MODELS
+    )
     width: Optional[int] = _f(None, "channels of the first stage; not given: as published", lo=1)
-    shortcut: str = _f("auto", "where a residual changes size: A (zeros for new channels), B (1x1 convolution), auto (as published)", choices=("auto", "A", "B"))
+    shortcut: str = _f(
+        "auto",
+        "where a residual changes size: A (zeros for new channels), B (1x1 convolution), auto (as"
+        " published)",
+        choices=("auto", "A", "B"),
+    )
     w_bits: int = _f(4, "weight bits", bits=True)
     a_bits: int = _f(4, "activation bits; 32 clips only", bits=True)
     first_bits: int = _f(32, "bits of the first layer's weight and input", bits=True)
     last_bits: int = _f(32, "bits of the last layer's weight and input", bits=True)
-    bits_by: str = _f("", "overrides of bits by layer name or pattern; 05_layers shows how to write them")
-    w_quant: str = _f("dorefa", "weight quantizer: dorefa, sawb, or with a learned clip pact, lsq", choices=("dorefa", "sawb", "pact", "lsq"))
-    w_scale: str = _f("layer", "of 1-bit weights: one scale a layer or a channel", choices=("layer", "channel"))
-    hysteresis: float = _f(0.0, "of 1-bit weights: a sign changes only beyond so many mean |w| on the other side", lo=0, hi=0.5)
-    hysteresis_abs: float = _f(0.0, "the same with a threshold in the weights' own units, in place of hysteresis", lo=0)
-    activation: str = _f("pact", "pact, dorefa (clip at 1, nothing learned) or relu (the float twin; needs a_bits 32)", choices=("pact", "dorefa", "relu"))
+    bits_by: str = _f(
+        "", "overrides of bits by layer name or pattern; 05_layers shows how to write them"
+    )
+    w_quant: str = _f(
+        "dorefa", "weight quantizer: dorefa, sawb, or with a learned clip pact, lsq",
+        choices=("dorefa", "sawb", "pact", "lsq")
+    )
+    w_scale: str = _f(
+        "layer", "of 1-bit weights: one scale a layer or a channel", choices=("layer", "channel")
+    )
+    hysteresis: float = _f(
+        0.0, "of 1-bit weights: a sign changes only beyond so many mean |w| on the other side",
+        lo=0, hi=0.5
+    )
+    hysteresis_abs: float = _f(
+        0.0, "the same with a threshold in the weights' own units, in place of hysteresis", lo=0
+    )
+    activation: str = _f(
+        "pact",
+        "pact, dorefa (clip at 1, nothing learned) or relu (the float twin; needs a_bits 32)",
+        choices=("pact", "dorefa", "relu")
+    )
     fp_shortcut: bool = _f(False, "keep the shortcuts of residual blocks in full precision")
-    init: Optional[str] = _f(None, "start from the best weights of this run's folder, of the same model; or a file of weights, or torchvision's by name")
-    teacher: Optional[str] = _f(None, "learn from the best network of this run's folder too, on the same data")
+    init: Optional[str] = _f(
+        None,
+        "start from the best weights of this run's folder, of the same model; or a file of weights,"
+        " or torchvision's by name",
+    )
+    teacher: Optional[str] = _f(
+        None, "learn from the best network of this run's folder too, on the same data"
+    )
     teacher_weight: float = _f(0.5, "share of the teacher in the loss", above=0, hi=1)
-    temperature: float = _f(4.0, "by which both networks' logits are divided for the teacher's part", above=0)
-    norm_batches: int = _f(0, "training batches over which batch norm's statistics are taken anew at the end; 0: as training left them", lo=0)
+    temperature: float = _f(
+        4.0, "by which both networks' logits are divided for the teacher's part", above=0
+    )
+    norm_batches: int = _f(
+        0,
+        "training batches over which batch norm's statistics are taken anew at the end; 0: as"
+        " training left them",
+        lo=0,
+    )
     warmup_epochs: int = _f(0, "epochs at the start that clip but do not round", lo=0)
-    alpha_from: str = _f("fixed", "start of each α: fixed (alpha0), from data: max, percentile, mse, or as the run of init has learned it: init", choices=("fixed", "max", "percentile", "mse", "init"))
+    alpha_from: str = _f(
+        "fixed",
+        "start of each α: fixed (alpha0), from data: max, percentile, mse, or as the run of init"
+        " has learned it: init",
+        choices=("fixed", "max", "percentile", "mse", "init"),
+    )
     alpha0: float = _f(10.0, "start value of every α when fixed", above=0)
     alpha_lr: float = _f(1.0, "learning rate of α as a multiple of lr", lo=0)
-    alpha_grad: str = _f("paper", "gradient of α: paper (Eq. 3), interior (with the rounding's share) or lsq", choices=("paper", "interior", "lsq"))
+    alpha_grad: str = _f(
+        "paper", "gradient of α: paper (Eq. 3), interior (with the rounding's share) or lsq",
+        choices=("paper", "interior", "lsq")
+    )
     lambda_alpha: Optional[float] = _f(None, "λ of ½·λ·Σα²; not given: the weight decay", lo=0)
     optimizer: str = _f("sgd", "sgd (with momentum) or adam", choices=("sgd", "adam"))
     lr: float = _f(0.1, "learning rate, peak for onecycle", above=0)
@@ -81,24 +146,49 @@ class Recipe:
     beta2: float = _f(0.999, "β2 of adam", lo=0, hi=0.99999)
     eps: float = _f(1e-5, "of adam; the paper's (App. B)", above=0)
     weight_decay: float = _f(2e-4, "L2 of convolution and linear weights: ½·wd·Σw²", lo=0)
-    schedule: str = _f("multistep", "multistep, cosine or onecycle", choices=("multistep", "cosine", "onecycle"))
+    schedule: str = _f(
+        "multistep", "multistep, cosine or onecycle", choices=("multistep", "cosine", "onecycle")
+    )
     milestones: str = _f("60,120", "epochs at which multistep multiplies lr by gamma")
     gamma: float = _f(0.1, "factor of multistep", above=0)
     min_lr: float = _f(0.0, "where cosine ends", lo=0)
     epochs: int = _f(200, "passes over the training part", lo=1)
     batch_size: int = _f(128, "images a step, over all processes together", lo=2)
-    accumulate: int = _f(1, "parts in which a batch is computed to save memory; the gradient is that of the whole batch", lo=1)
+    accumulate: int = _f(
+        1,
+        "parts in which a batch is computed to save memory; the gradient is that of the whole"
+        " batch",
+        lo=1,
+    )
     seed: int = _f(0, "of weights, held-out part, order and augmentation", lo=0, hi=2**31 - 1)
-    amp: str = _f("off", "autocast to bfloat16 or float16 (with loss scaling), or off", choices=("off", "bfloat16", "float16"))
-    device: str = _f("auto", "auto (cuda if there is one), cpu or cuda", choices=("auto", "cpu", "cuda"))
-    compile: str = _f("auto", "torch.compile: auto (where it pays), on or off", choices=("auto", "on", "off"))
-    fused: str = _f("auto", "one C++ operator for norm, sum, clip and rounding, on a CPU: auto (where it pays and a compiler is there), on, off, or values (on, but convolutions never in whole numbers)", choices=("auto", "on", "values", "off"))
-    world_size: Optional[int] = _f(None, "processes that torchrun must have started; not given: as many as there are", lo=1)
+    amp: str = _f(
+        "off", "autocast to bfloat16 or float16 (with loss scaling), or off",
+        choices=("off", "bfloat16", "float16")
+    )
+    device: str = _f(
+        "auto", "auto (cuda if there is one), cpu or cuda", choices=("auto", "cpu", "cuda")
+    )
+    compile: str = _f(
+        "auto", "torch.compile: auto (where it pays), on or off", choices=("auto", "on", "off")
+    )
+    fused: str = _f(
+        "auto",
+        "one C++ operator for norm, sum, clip and rounding, on a CPU: auto (where it pays and a"
+        " compiler is there), on, off, or values (on, but convolutions never in whole numbers)",
+        choices=("auto", "on", "values", "off"),
+    )
+    world_size: Optional[int] = _f(
+        None, "processes that torchrun must have started; not given: as many as there are", lo=1
+    )
     sync_bn: bool = _f(False, "batch norm over all processes; needs cuda and torchrun")
     max_minutes: Optional[float] = _f(None, "save and pause after so many minutes", above=0)
     save_minutes: float = _f(10.0, "minutes between checkpoints within an epoch", lo=0)
     log_every: int = _f(0, "steps between lines within an epoch; 0: a line an epoch", lo=0)
-    resume: Optional[bool] = _f(None, "True: continue a run, which must be there; False: never; not given: continue it if there is an unfinished one")
+    resume: Optional[bool] = _f(
+        None,
+        "True: continue a run, which must be there; False: never; not given: continue it if there"
+        " is an unfinished one",
+    )
     run_dir: Optional[str] = _f(None, "folder of the run; not given: runs/<name>")
 
     def __post_init__(self): _validate(self)
@@ -121,7 +211,8 @@ def _allowed(kind: type, m: dict, optional: bool) -> str:
     else:
         words = {int: "a whole number", float: "a number", str: "text"}[kind]
         if m["above"] is not None: words += f" above {m['above']}"
-        if m["lo"] is not None: words += f" from {m['lo']}" + (f" to {m['hi']}" if m["hi"] is not None else " up")
+        if m["lo"] is not None:
+            words += f" from {m['lo']}" + (f" to {m['hi']}" if m["hi"] is not None else " up")
     return words + (", or None" if optional else "")
 
 # %% ../nbs/08_recipes.ipynb #c2394e9b
@@ -129,10 +220,13 @@ def short(value: Any) -> str:
     "`repr`, cut short where the value is long, deep or refers to itself."
     cut = reprlib.Repr()
     cut.maxlevel, cut.maxstring, cut.maxother, cut.maxlong = 2, 120, 120, 60
-    try: return cut.repr(value)
-    except (ValueError, RecursionError, MemoryError): return f"{type(value).__name__}, too large to show"
+    try:
+        return cut.repr(value)
+    except (ValueError, RecursionError, MemoryError):
+        return f"{type(value).__name__}, too large to show"
 
-_TEXTS = ("milestones", "bits_by", "data_dir", "run_dir", "init", "teacher")  # a number may be meant as text
+# a number may be meant as text
+_TEXTS = ("milestones", "bits_by", "data_dir", "run_dir", "init", "teacher")
 
 def _plain(name: str, value: Any, kind: type) -> Any:
     "`value` as Python's own: a number of numpy, a `Path`, text of another class."
@@ -155,11 +249,15 @@ def _check(name: str, value: Any, hint: Any, m: dict) -> Any:
     if value is None and optional: return None
     says = f"{name} must be {_allowed(kind, m, optional)}; got {short(value)}"
     value = _plain(name, value, kind)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool): raise TypeError(says)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError(says)
     if kind is float and not math.isfinite(value): raise ValueError(says)
-    if m["choices"] and value not in m["choices"]: raise ValueError(says + did_you_mean(value, m["choices"]))
+    if m["choices"] and value not in m["choices"]:
+        raise ValueError(says + did_you_mean(value, m["choices"]))
     if m["bits"] and value != 32 and not 1 <= value <= 8: raise ValueError(says)
-    low = (m["lo"] is not None and value < m["lo"]) or (m["above"] is not None and value <= m["above"])
+    low = (m["lo"] is not None and value < m["lo"]) or (
+        m["above"] is not None and value <= m["above"]
+    )
     if low or (m["hi"] is not None and value > m["hi"]): raise ValueError(says)
     if kind is int and value > MOST: raise ValueError(f"{says}; at most {MOST}")
     return value
@@ -168,7 +266,8 @@ def did_you_mean(
     word: Any,  # as the user gave it
     known: Iterable[str],  # what there is
 ) -> str:  # "; did you mean x?", "; here that is x", or ""
-    "The end of an error message, where something known is close to `word`, or has another name here."
+    """The end of an error message, where something known is close to `word`, or has another name
+    here."""
     known = list(known)
     if not isinstance(word, str) or len(word) > 100: return ""
     other = ALIASES.get(word.strip("-").replace("-", "_").rpartition(".")[2].lower())
@@ -182,10 +281,14 @@ _NONE = "nothing, as"
 ALIASES = {  # names of the five source documents and of projects like them → ours
     **dict.fromkeys(("act_bits", "a_bit", "activation_bits", "act_bit_width"), "a_bits"),
     **dict.fromkeys(("w_bit", "weight_bits", "weight_bit_width"), "w_bits"),
-    **dict.fromkeys(("bit_width", "num_bits", "bits", "nbits"), "a_bits (activations) or w_bits (weights)"),
+    **dict.fromkeys(
+        ("bit_width", "num_bits", "bits", "nbits"), "a_bits (activations) or w_bits (weights)"
+    ),
     **dict.fromkeys(("init_alpha", "init_act_clip_val", "clip_val", "alpha_init"), "alpha0"),
     **dict.fromkeys(("alpha_reg", "alpha_decay"), "lambda_alpha"),
-    **dict.fromkeys(("save_dir", "output_dir", "out_dir", "experiment_name", "exp_name"), "run_dir"),
+    **dict.fromkeys(
+        ("save_dir", "output_dir", "out_dir", "experiment_name", "exp_name"), "run_dir"
+    ),
     **dict.fromkeys(("data_root", "data_path", "dataset_dir"), "data_dir"),
     **dict.fromkeys(("architecture", "arch", "net", "network"), "model"),
     **dict.fromkeys(("lr_scheduler", "scheduler", "lr_schedule"), "schedule"),
@@ -193,15 +296,28 @@ ALIASES = {  # names of the five source documents and of projects like them → 
     **dict.fromkeys(("log_interval", "print_freq", "log_freq"), "log_every"),
     **dict.fromkeys(("epoch", "num_epochs", "n_epochs"), "epochs"),
     **dict.fromkeys(("fp16", "half", "mixed_precision"), "amp (float16 or bfloat16)"),
-    **dict.fromkeys(("quantized_layer1", "quantized_layer2", "quantized_layer3"), "bits_by (as in layer1=1/2)"),
-    **dict.fromkeys(("pretrained", "checkpoint"), "init (start from a run), resume (continue one) or "
-                    "python -m pact_nb.evaluate (look at one)"),
-    "num_workers": "workers", "log_file": "run_dir (log.txt is in it)", "wd": "weight_decay",
-    "quantize_first_last": "first_bits and last_bits", "quant_warmup_epochs": "warmup_epochs",
-    "use_quantize_weight": "w_bits (1, or 32 for float weights)", "bs": "batch_size",
+    **dict.fromkeys(
+        ("quantized_layer1", "quantized_layer2", "quantized_layer3"), "bits_by (as in layer1=1/2)"
+    ),
+    **dict.fromkeys(
+        ("pretrained", "checkpoint"),
+        "init (start from a run), resume (continue one) or "
+        "python -m pact_nb.evaluate (look at one)",
+    ),
+    "num_workers": "workers",
+    "log_file": "run_dir (log.txt is in it)",
+    "wd": "weight_decay",
+    "quantize_first_last": "first_bits and last_bits",
+    "quant_warmup_epochs": "warmup_epochs",
+    "use_quantize_weight": "w_bits (1, or 32 for float weights)",
+    "bs": "batch_size",
     "weight_thres": "hysteresis_abs (or hysteresis, in mean absolute weights)",
-    "loss_regu": "weight_decay and lambda_alpha", "beta1": "momentum",
-    "config": "params (a file)", "init_weights": "init", "gpu": "device", "use_cuda": "device",
+    "loss_regu": "weight_decay and lambda_alpha",
+    "beta1": "momentum",
+    "config": "params (a file)",
+    "init_weights": "init",
+    "gpu": "device",
+    "use_cuda": "device",
     "num_classes": f"{_NONE} classes are counted in the data",
     "save_best_only": f"{_NONE} best.pt and last.pt are always kept",
     "plot_alpha_evolution": f"{_NONE} alphas.png is always written",
@@ -211,88 +327,252 @@ ALIASES = {  # names of the five source documents and of projects like them → 
 # %% ../nbs/08_recipes.ipynb #ad1bd226
 def milestones_of(text: str) -> list[int]:
     "'60,120' → [60, 120]; `ValueError` unless whole, positive and rising."
-    try: epochs = [int(p) for p in text.split(",") if p.strip()]
-    except ValueError: raise ValueError(f"milestones must be epochs separated by commas, as in '60,120'; got {text!r}") from None
-    if any(e < 1 for e in epochs) or epochs != sorted(set(epochs)): raise ValueError(f"milestones must be rising and at least 1; got {text!r}")
+    try:
+        epochs = [int(p) for p in text.split(",") if p.strip()]
+    except ValueError:
+        raise ValueError(
+            f"milestones must be epochs separated by commas, as in '60,120'; got {text!r}"
+        ) from None
+    if any(e < 1 for e in epochs) or epochs != sorted(set(epochs)):
+        raise ValueError(f"milestones must be rising and at least 1; got {text!r}")
     return epochs
 
 def _validate(r: Recipe) -> None:
     hints = get_type_hints(Recipe)
-    for f in fields(Recipe): object.__setattr__(r, f.name, _check(f.name, getattr(r, f.name), hints[f.name], f.metadata))
+    for f in fields(Recipe):
+        object.__setattr__(r, f.name, _check(f.name, getattr(r, f.name), hints[f.name], f.metadata))
     milestones_of(r.milestones)
     rules = parse_bits_by(r.bits_by)
-    if not re.fullmatch(r"[A-Za-z0-9_.-]+", r.recipe): raise ValueError(f"recipe must be a name of letters, digits, '_', '-' and '.'; got {r.recipe!r}")
-    if r.activation == "relu" and any(a != 32 for _, a in rules.values()): raise ValueError(f"bits_by must give activations 32 bits with activation relu, as in layer1=4/32; got {r.bits_by!r}")
-    if r.activation == "relu" and r.a_bits != 32: raise ValueError(f"a_bits must be 32 with activation relu, which has no levels; got {r.a_bits}")
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", r.recipe):
+        raise ValueError(
+            f"recipe must be a name of letters, digits, '_', '-' and '.'; got {r.recipe!r}"
+        )
+    if r.activation == "relu" and any(a != 32 for _, a in rules.values()):
+        raise ValueError(
+            "bits_by must give activations 32 bits with activation relu, as in layer1=4/32; got"
+            f" {r.bits_by!r}"
+        )
+    if r.activation == "relu" and r.a_bits != 32:
+        raise ValueError(
+            f"a_bits must be 32 with activation relu, which has no levels; got {r.a_bits}"
+        )
     _validate_data(r); _validate_loop(r)
 
 def _validate_data(r: Recipe) -> None:
     "Rules between the fields of the data set."
-    if r.dataset == "digits" and r.data_dir is not None: raise ValueError(f"data_dir: recipe {r.recipe} reads the embedded digits and no files; leave data_dir out, or choose recipe cifar10_resnet20; got {r.data_dir!r}")
-    if r.dataset == "folder" and r.data_dir is None: raise ValueError("data_dir is needed with dataset folder: it holds train/<class>/… and test/<class>/…")
-    if r.image_size is not None and r.dataset not in ("folder", "imagenet"): raise ValueError(f"image_size is for datasets folder and imagenet only; got {r.image_size} with {r.dataset}")
-    if r.augment == "tensorpack" and r.dataset not in ("svhn", "imagenet"): raise ValueError(f"augment tensorpack is written down for svhn and imagenet only; got {r.dataset}: choose none, crop or crop_flip")
+    if r.dataset == "digits" and r.data_dir is not None:
+        raise ValueError(
+            f"data_dir: recipe {r.recipe} reads the embedded digits and no files; leave data_dir"
+            f" out, or choose recipe cifar10_resnet20; got {r.data_dir!r}"
+        )
+    if r.dataset == "folder" and r.data_dir is None:
+        raise ValueError(
+            "data_dir is needed with dataset folder: it holds train/<class>/… and test/<class>/…"
+        )
+    if r.image_size is not None and r.dataset not in ("folder", "imagenet"):
+        raise ValueError(
+            f"image_size is for datasets folder and imagenet only; got {r.image_size} with"
+            f" {r.dataset}"
+        )
+    if r.augment == "tensorpack" and r.dataset not in ("svhn", "imagenet"):
+        raise ValueError(
+            f"augment tensorpack is written down for svhn and imagenet only; got {r.dataset}:"
+            " choose none, crop or crop_flip"
+        )
 
 # %% ../nbs/08_recipes.ipynb #02c53df9
-def _weight_bits(r: Recipe) -> set[int]: return {r.w_bits, r.first_bits, r.last_bits, *(w for w, _ in parse_bits_by(r.bits_by).values())}
+def _weight_bits(r: Recipe) -> set[int]:
+    return {r.w_bits, r.first_bits, r.last_bits, *(w for w, _ in parse_bits_by(r.bits_by).values())}
 
 def _validate_loop(r: Recipe) -> None:
     "Rules between the fields of the loop."
-    if r.alpha_from == "init" and (r.init is None or r.activation != "pact"): raise ValueError(f"alpha_from init needs a run to start from (init) and activation pact; got init {r.init!r} and activation {r.activation}")
-    if r.warmup_epochs >= r.epochs: raise ValueError(f"warmup_epochs must be below epochs, or nothing is trained with rounding; got {r.warmup_epochs} of {r.epochs}")
-    if r.w_quant == "lsq" and 1 in _weight_bits(r): raise ValueError("w_quant lsq needs 2 bits or more: at 1 bit its largest level is 0; use dorefa, sawb or pact, or other bits")
-    if r.accumulate > 1 and r.batch_size < 2 * r.accumulate: raise ValueError(f"accumulate {r.accumulate} leaves fewer than 2 of {r.batch_size} images for a part; at most {r.batch_size // 2}")
-    if r.hysteresis and r.hysteresis_abs: raise ValueError(f"hysteresis is given in mean |w| and in the weights' own units (hysteresis_abs); give one; got {r.hysteresis} and {r.hysteresis_abs}")
+    if r.alpha_from == "init" and (r.init is None or r.activation != "pact"):
+        raise ValueError(
+            "alpha_from init needs a run to start from (init) and activation pact; got init"
+            f" {r.init!r} and activation {r.activation}"
+        )
+    if r.warmup_epochs >= r.epochs:
+        raise ValueError(
+            "warmup_epochs must be below epochs, or nothing is trained with rounding; got"
+            f" {r.warmup_epochs} of {r.epochs}"
+        )
+    if r.w_quant == "lsq" and 1 in _weight_bits(r):
+        raise ValueError(
+            "w_quant lsq needs 2 bits or more: at 1 bit its largest level is 0; use dorefa, sawb or"
+            " pact, or other bits"
+        )
+    if r.accumulate > 1 and r.batch_size < 2 * r.accumulate:
+        raise ValueError(
+            f"accumulate {r.accumulate} leaves fewer than 2 of {r.batch_size} images for a part; at"
+            f" most {r.batch_size // 2}"
+        )
+    if r.hysteresis and r.hysteresis_abs:
+        raise ValueError(
+            "hysteresis is given in mean |w| and in the weights' own units (hysteresis_abs); give"
+            f" one; got {r.hysteresis} and {r.hysteresis_abs}"
+        )
     if r.min_lr >= r.lr: raise ValueError(f"min_lr must be below lr; got {r.min_lr} and {r.lr}")
-    if r.amp == "float16" and r.sync_bn and r.device == "cpu": raise ValueError("sync_bn needs cuda; got device cpu")
+    if r.amp == "float16" and r.sync_bn and r.device == "cpu":
+        raise ValueError("sync_bn needs cuda; got device cpu")
 
 # %% ../nbs/08_recipes.ipynb #e7746154
 _CIFAR = Recipe(recipe="cifar10_resnet20", dataset="cifar10")
 _SHORT = dict(schedule="onecycle", lr=0.2, epochs=20, valid_fraction=0.0, alpha_from="mse")
 _ADAM = dict(optimizer="adam", batch_size=128)
-_IMAGENET = dict(dataset="imagenet", valid_fraction=0.01, augment="tensorpack", milestones="30,60,85,95", epochs=110, batch_size=256, weight_decay=1e-4)
+_IMAGENET = dict(
+    dataset="imagenet", valid_fraction=0.01, augment="tensorpack", milestones="30,60,85,95",
+    epochs=110, batch_size=256, weight_decay=1e-4
+)
 _DOC2 = dict(dataset="cifar10", model="resnet18_cifar", weight_decay=5e-4)
-RECIPES = {r.recipe: r for r in (
-    Recipe(recipe="digits", width=8, alpha_from="mse", lr=0.1, weight_decay=5e-4, schedule="onecycle", epochs=30, batch_size=64, augment="crop", valid_fraction=0.15),
-    _CIFAR,
-    replace(_CIFAR, recipe="cifar10_resnet20_short", **_SHORT),
-    replace(_CIFAR, recipe="cifar10_resnet20_preact_short", model="resnet20_preact", **_SHORT),
-    replace(_CIFAR, recipe="cifar10_resnet20_w1a2", w_bits=1, a_bits=2, w_scale="channel", alpha_from="mse", schedule="cosine"),
-    Recipe(recipe="cifar10_resnet18", **_DOC2, w_bits=32, a_bits=32, activation="relu", milestones="66,86,99", epochs=112),
-    Recipe(recipe="cifar10_resnet18_finetune", **_DOC2, w_bits=8, a_bits=8, alpha_from="max", milestones="31,51", epochs=71, batch_size=926),
-    Recipe(recipe="svhn_convnet", dataset="svhn", model="svhn_convnet", **_ADAM, lr=1e-3, milestones="50,100,150", gamma=0.5, weight_decay=1e-7, epochs=200, augment="none", valid_fraction=0.02),
-    Recipe(recipe="imagenet_alexnet_bn", **{**_IMAGENET, **_ADAM, "model": "alexnet_bn", "lr": 1e-4, "milestones": "56,64", "gamma": 0.2, "weight_decay": 5e-6, "epochs": 100, "augment": "crop_flip"}),
-    *(Recipe(recipe=f"imagenet_{m}", model=m, **_IMAGENET) for m in ("resnet18_preact", "resnet50_preact", "resnet18")),
-    Recipe(recipe="imagenet_resnet50", model="resnet50", w_bits=8, **_IMAGENET),
-)}
+RECIPES = {
+    r.recipe: r
+    for r in (
+        Recipe(
+            recipe="digits", width=8, alpha_from="mse", lr=0.1, weight_decay=5e-4,
+            schedule="onecycle", epochs=30, batch_size=64, augment="crop", valid_fraction=0.15
+        ),
+        _CIFAR,
+        replace(_CIFAR, recipe="cifar10_resnet20_short", **_SHORT),
+        replace(_CIFAR, recipe="cifar10_resnet20_preact_short", model="resnet20_preact", **_SHORT),
+        replace(
+            _CIFAR, recipe="cifar10_resnet20_w1a2", w_bits=1, a_bits=2, w_scale="channel",
+            alpha_from="mse", schedule="cosine"
+        ),
+        Recipe(
+            recipe="cifar10_resnet18", **_DOC2, w_bits=32, a_bits=32, activation="relu",
+            milestones="66,86,99", epochs=112
+        ),
+        Recipe(
+            recipe="cifar10_resnet18_finetune", **_DOC2, w_bits=8, a_bits=8, alpha_from="max",
+            milestones="31,51", epochs=71, batch_size=926
+        ),
+        Recipe(
+            recipe="svhn_convnet", dataset="svhn", model="svhn_convnet", **_ADAM, lr=1e-3,
+            milestones="50,100,150", gamma=0.5, weight_decay=1e-7, epochs=200, augment="none",
+            valid_fraction=0.02
+        ),
+        Recipe(
+            recipe="imagenet_alexnet_bn",
+            **{
+                **_IMAGENET, **_ADAM, "model": "alexnet_bn", "lr": 1e-4, "milestones": "56,64",
+                "gamma": 0.2, "weight_decay": 5e-6, "epochs": 100, "augment": "crop_flip"
+            },
+        ),
+        *(
+            Recipe(recipe=f"imagenet_{m}", model=m, **_IMAGENET)
+            for m in ("resnet18_preact", "resnet50_preact", "resnet18")
+        ),
+        Recipe(recipe="imagenet_resnet50", model="resnet50", w_bits=8, **_IMAGENET),
+    )
+}
 
 # %% ../nbs/08_recipes.ipynb #dd1d45e9
-_PAPER = {"w_quant": "sec. 4: DoReFa scheme for weights", "activation": "sec. 3", "first_bits": "sec. 4.2: first and last layer not quantized", "last_bits": "sec. 4.2",
-          "alpha_from": "sec. 3.2", "alpha0": "Fig. 2 starts at 10", "alpha_lr": "none given: as the weights", "lambda_alpha": "sec. 3.2: as the weights (Fig. 2 and 8 use 0.01)",
-          "warmup_epochs": "sec. 4: trained from scratch, quantized from the start", "gamma": "App. B", "width": "as published", **dict.fromkeys(("min_lr", "teacher_weight", "temperature", "norm_batches", "hysteresis", "hysteresis_abs"), "not used"), "beta2": "none given: Adam's default", "eps": "App. B: 1e-5"}
-_SGD = {"optimizer": "App. B: SGD", "momentum": "App. B: 0.9", "lr": "App. B: 0.1", "schedule": "App. B", "gamma": "App. B: ×0.1"}
+_PAPER = {
+    "w_quant": "sec. 4: DoReFa scheme for weights", "activation": "sec. 3",
+    "first_bits": "sec. 4.2: first and last layer not quantized", "last_bits": "sec. 4.2",
+    "alpha_from": "sec. 3.2", "alpha0": "Fig. 2 starts at 10",
+    "alpha_lr": "none given: as the weights",
+    "lambda_alpha": "sec. 3.2: as the weights (Fig. 2 and 8 use 0.01)",
+    "warmup_epochs": "sec. 4: trained from scratch, quantized from the start", "gamma": "App. B",
+    "width": "as published",
+    **dict.fromkeys(
+        ("min_lr", "teacher_weight", "temperature", "norm_batches", "hysteresis", "hysteresis_abs"),
+        "not used"
+    ),
+    "beta2": "none given: Adam's default",
+    "eps": "App. B: 1e-5",
+}
+_SGD = {
+    "optimizer": "App. B: SGD", "momentum": "App. B: 0.9", "lr": "App. B: 0.1",
+    "schedule": "App. B", "gamma": "App. B: ×0.1"
+}
 _OWN_VALID = "ours: the paper reports the test set only; 0 trains on everything"
-_RESNETS = {**_PAPER, **_SGD, "model": "App. B: full pre-activation", "milestones": "App. B: at 30, 60, 85, 95 (tensorpack also at 105)", "weight_decay": "App. B: 1e-4", "epochs": "App. B: 110", "batch_size": "App. B: 256",
-            "augment": "tensorpack imagenet-resnet.py (the paper's line: resize 256, crop 224)", "valid_fraction": _OWN_VALID, "dataset": "App. B"}
-_W1A2 = {"w_bits": "source document 004", "a_bits": "source document 004", "w_scale": "ours: document 004 has one a layer", "alpha_from": "ours", "schedule": "ours: document 004 gives none"}
-_SHORT_SOURCES = {**_PAPER, **_SGD, "model": "as cifar10_resnet20, or its pre-activation form", "width": "as published",
-    "schedule": "ours: a tenth of the paper's epochs", "lr": "ours: results/cifar10/choose", "alpha_from": "ours: results/cifar10/choose", "epochs": "ours: what two cores can do",
-    "milestones": "not used", "weight_decay": "App. B: 2e-4", "batch_size": "App. B: 128", "augment": "as cifar10_resnet20", "valid_fraction": "ours: 0, last epoch, as the paper reports"}
+_RESNETS = {
+    **_PAPER, **_SGD, "model": "App. B: full pre-activation",
+    "milestones": "App. B: at 30, 60, 85, 95 (tensorpack also at 105)",
+    "weight_decay": "App. B: 1e-4", "epochs": "App. B: 110", "batch_size": "App. B: 256",
+    "augment": "tensorpack imagenet-resnet.py (the paper's line: resize 256, crop 224)",
+    "valid_fraction": _OWN_VALID, "dataset": "App. B"
+}
+_W1A2 = {
+    "w_bits": "source document 004", "a_bits": "source document 004",
+    "w_scale": "ours: document 004 has one a layer", "alpha_from": "ours",
+    "schedule": "ours: document 004 gives none"
+}
+_SHORT_SOURCES = {
+    **_PAPER, **_SGD, "model": "as cifar10_resnet20, or its pre-activation form",
+    "width": "as published", "schedule": "ours: a tenth of the paper's epochs",
+    "lr": "ours: results/cifar10/choose", "alpha_from": "ours: results/cifar10/choose",
+    "epochs": "ours: what two cores can do", "milestones": "not used",
+    "weight_decay": "App. B: 2e-4", "batch_size": "App. B: 128", "augment": "as cifar10_resnet20",
+    "valid_fraction": "ours: 0, last epoch, as the paper reports"
+}
 SOURCES = {
     "cifar10_resnet20_short": _SHORT_SOURCES, "cifar10_resnet20_preact_short": _SHORT_SOURCES,
-    "cifar10_resnet20": {**_PAPER, **_SGD, "model": "sec. 4 and App. B: ResNet20", "width": "He et al. 2015, table 6: 16, 32, 64", "milestones": "App. B: at 60 and 120", "weight_decay": "App. B: 2e-4", "epochs": "App. B: 200", "batch_size": "App. B: 128",
-        "augment": "tensorpack cifar10-resnet.py: pad to 40, crop 32, flip", "valid_fraction": _OWN_VALID},
-    "cifar10_resnet20_w1a2": {**_PAPER, **_SGD, **_W1A2, "model": "document 004: ResNet-20", "width": "as published", "weight_decay": "App. B: 2e-4", "epochs": "document 004: 200", "batch_size": "App. B: 128", "augment": "as cifar10_resnet20", "valid_fraction": _OWN_VALID},
-    "svhn_convnet": {**_PAPER, "model": "App. B; tensorpack svhn-digit-dorefa.py", "optimizer": "App. B: Adam, eps 1e-5", "momentum": "Adam's default β1", "lr": "App. B: 1e-3", "schedule": "App. B", "milestones": "App. B: every 50 epochs", "gamma": "App. B: ×0.5",
-        "weight_decay": "App. B: 1e-7 (tensorpack: fully connected layers only)", "epochs": "App. B: 200", "batch_size": "App. B: 128", "augment": "App. B: resize to 40 only (tensorpack also jitters)", "extra": "tensorpack: train + extra; the paper counts 73,257", "valid_fraction": _OWN_VALID},
-    "imagenet_alexnet_bn": {**_PAPER, "model": "App. B: batch norm for LRN", "optimizer": "App. B: Adam, eps 1e-5", "momentum": "Adam's default β1", "lr": "App. B: 1e-4", "schedule": "App. B", "milestones": "App. B: at 56 and 64", "gamma": "App. B: ×0.2",
-        "weight_decay": "App. B: 5e-6 (tensorpack: fully connected layers only)", "epochs": "App. B: 100", "batch_size": "App. B: 128", "augment": "App. B: resize 256, crop 224; the mirror is tensorpack's", "valid_fraction": _OWN_VALID},
-    "imagenet_resnet18_preact": _RESNETS, "imagenet_resnet50_preact": _RESNETS,
+    "cifar10_resnet20": {
+        **_PAPER, **_SGD, "model": "sec. 4 and App. B: ResNet20",
+        "width": "He et al. 2015, table 6: 16, 32, 64", "milestones": "App. B: at 60 and 120",
+        "weight_decay": "App. B: 2e-4", "epochs": "App. B: 200", "batch_size": "App. B: 128",
+        "augment": "tensorpack cifar10-resnet.py: pad to 40, crop 32, flip",
+        "valid_fraction": _OWN_VALID
+    },
+    "cifar10_resnet20_w1a2": {
+        **_PAPER, **_SGD, **_W1A2, "model": "document 004: ResNet-20", "width": "as published",
+        "weight_decay": "App. B: 2e-4", "epochs": "document 004: 200", "batch_size": "App. B: 128",
+        "augment": "as cifar10_resnet20", "valid_fraction": _OWN_VALID
+    },
+    "svhn_convnet": {
+        **_PAPER, "model": "App. B; tensorpack svhn-digit-dorefa.py",
+        "optimizer": "App. B: Adam, eps 1e-5", "momentum": "Adam's default β1",
+        "lr": "App. B: 1e-3", "schedule": "App. B", "milestones": "App. B: every 50 epochs",
+        "gamma": "App. B: ×0.5",
+        "weight_decay": "App. B: 1e-7 (tensorpack: fully connected layers only)",
+        "epochs": "App. B: 200", "batch_size": "App. B: 128",
+        "augment": "App. B: resize to 40 only (tensorpack also jitters)",
+        "extra": "tensorpack: train + extra; the paper counts 73,257", "valid_fraction": _OWN_VALID
+    },
+    "imagenet_alexnet_bn": {
+        **_PAPER, "model": "App. B: batch norm for LRN", "optimizer": "App. B: Adam, eps 1e-5",
+        "momentum": "Adam's default β1", "lr": "App. B: 1e-4", "schedule": "App. B",
+        "milestones": "App. B: at 56 and 64", "gamma": "App. B: ×0.2",
+        "weight_decay": "App. B: 5e-6 (tensorpack: fully connected layers only)",
+        "epochs": "App. B: 100", "batch_size": "App. B: 128",
+        "augment": "App. B: resize 256, crop 224; the mirror is tensorpack's",
+        "valid_fraction": _OWN_VALID
+    },
+    "imagenet_resnet18_preact": _RESNETS,
+    "imagenet_resnet50_preact": _RESNETS,
     "imagenet_resnet18": {**_RESNETS, "model": "torchvision's post-activation form"},
-    "imagenet_resnet50": {**_RESNETS, "model": "torchvision's v1.5", "w_bits": "source document 003: W8 A4", "a_bits": "source document 003"},
-    "cifar10_resnet18": {**dict.fromkeys(("lr", "milestones", "gamma", "epochs", "batch_size"), "source document 002, float"), "model": "002: revised ResNet-18", **dict.fromkeys(("w_bits", "a_bits", "activation"), "002: float first"), "weight_decay": "ours: the document gives none", "valid_fraction": _OWN_VALID},
-    "cifar10_resnet18_finetune": {**dict.fromkeys(("lr", "milestones", "gamma", "epochs", "batch_size", "w_bits", "a_bits"), "source document 002, pact"), "model": "002: revised ResNet-18", "alpha_from": "002: α from the first batch", "weight_decay": "ours: the document gives none", "valid_fraction": _OWN_VALID},
-    "digits": {n: "ours; no test image had a say" for n in ("width", "alpha_from", "lr", "weight_decay", "schedule", "epochs", "batch_size", "augment", "valid_fraction")},
+    "imagenet_resnet50": {
+        **_RESNETS, "model": "torchvision's v1.5", "w_bits": "source document 003: W8 A4",
+        "a_bits": "source document 003"
+    },
+    "cifar10_resnet18": {
+        **dict.fromkeys(
+            ("lr", "milestones", "gamma", "epochs", "batch_size"), "source document 002, float"
+        ),
+        "model": "002: revised ResNet-18",
+        **dict.fromkeys(("w_bits", "a_bits", "activation"), "002: float first"),
+        "weight_decay": "ours: the document gives none",
+        "valid_fraction": _OWN_VALID,
+    },
+    "cifar10_resnet18_finetune": {
+        **dict.fromkeys(
+            ("lr", "milestones", "gamma", "epochs", "batch_size", "w_bits", "a_bits"),
+            "source document 002, pact"
+        ),
+        "model": "002: revised ResNet-18",
+        "alpha_from": "002: α from the first batch",
+        "weight_decay": "ours: the document gives none",
+        "valid_fraction": _OWN_VALID,
+    },
+    "digits": {
+        n: "ours; no test image had a say"
+        for n in (
+            "width", "alpha_from", "lr", "weight_decay", "schedule", "epochs", "batch_size",
+            "augment", "valid_fraction"
+        )
+    },
 }
 
 # %% ../nbs/08_recipes.ipynb #56f1636e
@@ -303,29 +583,47 @@ def recipe_table(
     "One row a field, one column a recipe."
     import pandas as pd
     names = list(RECIPES) if names is None else names
-    cell = (lambda n, f: SOURCES[n].get(f.name, "")) if sources else (lambda n, f: getattr(RECIPES[n], f.name))
-    return pd.DataFrame([dict(field=f.name, **{n: cell(n, f) for n in names}) for f in fields(Recipe)]).set_index("field")
+    cell = (
+        (lambda n, f: SOURCES[n].get(f.name, ""))
+        if sources
+        else (lambda n, f: getattr(RECIPES[n], f.name))
+    )
+    return pd.DataFrame(
+        [dict(field=f.name, **{n: cell(n, f) for n in names}) for f in fields(Recipe)]
+    ).set_index("field")
 
 # %% ../nbs/08_recipes.ipynb #7dff026b
 def _float(r: Recipe) -> bool:
     "Whether nothing is rounded."
     return _weight_bits(r) | _input_bits(r) == {32}
 
-def _input_bits(r: Recipe) -> set[int]: return {r.a_bits, r.first_bits, r.last_bits, *(a for _, a in parse_bits_by(r.bits_by).values())}
+def _input_bits(r: Recipe) -> set[int]:
+    return {r.a_bits, r.first_bits, r.last_bits, *(a for _, a in parse_bits_by(r.bits_by).values())}
 
 def idle_fields(r: Recipe) -> dict[str, str]:
     "Fields without effect in `r`, each with what would give them one."
-    out = {} if r.schedule == "multistep" else dict.fromkeys(("milestones", "gamma"), "schedule multistep")
+    out = (
+        {}
+        if r.schedule == "multistep"
+        else dict.fromkeys(("milestones", "gamma"), "schedule multistep")
+    )
     if r.schedule != "cosine": out["min_lr"] = "schedule cosine"
     if r.optimizer != "adam": out |= dict.fromkeys(("beta2", "eps"), "optimizer adam")
     if r.dataset != "svhn": out["extra"] = "dataset svhn"
     if r.dataset != "imagenet": out["workers"] = "dataset imagenet"
     if r.alpha_from != "fixed": out["alpha0"] = "alpha_from fixed"
-    if r.activation == "relu" or (r.activation == "dorefa" and r.first_bits == r.last_bits == 32): out |= dict.fromkeys(("alpha0", "alpha_from", "alpha_lr", "lambda_alpha"), "activation pact")
+    if r.activation == "relu" or (r.activation == "dorefa" and r.first_bits == r.last_bits == 32):
+        out |= dict.fromkeys(
+            ("alpha0", "alpha_from", "alpha_lr", "lambda_alpha"), "activation pact"
+        )
     if _float(r): out |= dict.fromkeys(("warmup_epochs", "fp_shortcut"), "fewer than 32 bits")
     if _weight_bits(r) == {32}: out["w_quant"] = "weights of fewer than 32 bits"
-    if 1 not in _weight_bits(r) or r.w_quant not in ("dorefa", "sawb"): out |= dict.fromkeys(("w_scale", "hysteresis", "hysteresis_abs"), "weights of 1 bit, by dorefa or sawb")
-    if "alpha_lr" in out or _input_bits(r) == {32}: out["alpha_grad"] = "activation pact of fewer than 32 bits"
+    if 1 not in _weight_bits(r) or r.w_quant not in ("dorefa", "sawb"):
+        out |= dict.fromkeys(
+            ("w_scale", "hysteresis", "hysteresis_abs"), "weights of 1 bit, by dorefa or sawb"
+        )
+    if "alpha_lr" in out or _input_bits(r) == {32}:
+        out["alpha_grad"] = "activation pact of fewer than 32 bits"
     if r.teacher is None: out |= dict.fromkeys(("teacher_weight", "temperature"), "a teacher")
     return out
 
@@ -345,11 +643,17 @@ def _read_words(params: dict[str, Any]) -> dict[str, Any]:
 
 # %% ../nbs/08_recipes.ipynb #f50a9503
 def _recipe_for(params: dict[str, Any], say: Callable[[str], None]) -> str:
-    "The name of the recipe to start from: the one given, or the one for the data and network given."
-    name, given = params.get("recipe"), {k: params[k] for k in ("dataset", "model") if params.get(k) is not None}
+    """The name of the recipe to start from: the one given, or the one for the data and network
+    given."""
+    name, given = params.get("recipe"), {
+        k: params[k] for k in ("dataset", "model") if params.get(k) is not None
+    }
     if name is not None:
-        if not isinstance(name, str) or name not in RECIPES: raise ValueError(
-            f"recipe must be one of {', '.join(RECIPES)}; got {short(name)}{did_you_mean(name, RECIPES)}")
+        if not isinstance(name, str) or name not in RECIPES:
+            raise ValueError(
+                f"recipe must be one of {', '.join(RECIPES)}; got"
+                f" {short(name)}{did_you_mean(name, RECIPES)}"
+            )
         return name
     for k, v in given.items(): _check(k, v, str, Recipe.__dataclass_fields__[k].metadata)
     if _on_digits(given): return "digits"
@@ -359,8 +663,10 @@ def _recipe_for(params: dict[str, Any], say: Callable[[str], None]) -> str:
         say(f"recipe {fit[0]}, the only one with {words}")
         return fit[0]
     near = fit or [n for n, r in RECIPES.items() if r.dataset == given.get("dataset")] or RECIPES
-    raise ValueError(f"{words} without a recipe: {'several have' if fit else 'none has'} that; name "
-                     f"the one whose numbers you want: recipe {', '.join(near)}")
+    raise ValueError(
+        f"{words} without a recipe: {'several have' if fit else 'none has'} that; name "
+        f"the one whose numbers you want: recipe {', '.join(near)}"
+    )
 
 def _on_digits(given: dict[str, Any]) -> bool:
     "Whether `dataset` and `model`, where given, leave the digits' recipe in its place."
@@ -371,22 +677,38 @@ def from_params(
     params: dict[str, Any],  # names and values as the user gave them; None: as the recipe says
     say: Callable[[str], None] = print,  # told which recipe was taken, where none was named
 ) -> Recipe:
-    "The recipe that `params` describe; `ValueError` or `TypeError` for anything unknown or invalid."
+    """The recipe that `params` describe; `ValueError` or `TypeError` for anything unknown or
+    invalid."""
     names = [f.name for f in fields(Recipe)]
     for p in params:
-        if p not in names: raise ValueError(f"unknown parameter {short(p)}{did_you_mean(p, names)} (known: {', '.join(names)})")
+        if p not in names:
+            raise ValueError(
+                f"unknown parameter {short(p)}{did_you_mean(p, names)} (known: {', '.join(names)})"
+            )
     name = _recipe_for(params, say)
-    r = replace(RECIPES[name], **_read_words({k: v for k, v in params.items() if v is not None}) | dict(recipe=name))
-    if "model" in params and params["model"] not in (None, RECIPES[name].model) and params.get("width") is None: r = replace(r, width=None)
+    r = replace(
+        RECIPES[name],
+        **_read_words({k: v for k, v in params.items() if v is not None}) | dict(recipe=name)
+    )
+    if (
+        "model" in params
+        and params["model"] not in (None, RECIPES[name].model)
+        and params.get("width") is None
+    ):
+        r = replace(r, width=None)
     for k, needs in idle_fields(r).items():
-        if getattr(r, k) != getattr(RECIPES[name], k): raise ValueError(f"{k} has no effect here: it needs {needs}; got {getattr(r, k)!r}")
+        if getattr(r, k) != getattr(RECIPES[name], k):
+            raise ValueError(f"{k} has no effect here: it needs {needs}; got {getattr(r, k)!r}")
     return r
 
 # %% ../nbs/08_recipes.ipynb #b855e8a6
 def to_yaml(r: Recipe) -> str:
     "All fields but `NOT_KEPT`, flat, one a line."
     import yaml
-    return yaml.safe_dump({k: v for k, v in asdict(r).items() if k not in NOT_KEPT}, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(
+        {k: v for k, v in asdict(r).items() if k not in NOT_KEPT}, sort_keys=False,
+        allow_unicode=True
+    )
 
 MOST_YAML = 1_000_000  # bytes of a file of parameters
 
@@ -395,21 +717,30 @@ def read_yaml(path: str | Path) -> dict:
     import yaml
     path = Path(path)
     if path.exists() and not path.is_file(): raise ValueError(f"{path}: not a file")
-    if path.stat().st_size > MOST_YAML: raise ValueError(f"{path}: too large for a file of parameters")
-    try: params = yaml.load(path.read_text(encoding="utf8"), _strict_loader())
-    except yaml.YAMLError as e: raise ValueError(f"{path}: not YAML ({e})") from e
-    except UnicodeDecodeError as e: raise ValueError(f"{path}: not text in UTF-8 ({e.reason})") from e
-    except RecursionError: raise ValueError(f"{path}: nested too deep for a file of parameters") from None
-    except ValueError as e: raise ValueError(f"{path}: {e}") from None
-    if not isinstance(params, dict): raise ValueError(f"{path}: must hold 'name: value' lines; got {type(params).__name__}")
+    if path.stat().st_size > MOST_YAML:
+        raise ValueError(f"{path}: too large for a file of parameters")
+    try:
+        params = yaml.load(path.read_text(encoding="utf8"), _strict_loader())
+    except yaml.YAMLError as e:
+        raise ValueError(f"{path}: not YAML ({e})") from e
+    except UnicodeDecodeError as e:
+        raise ValueError(f"{path}: not text in UTF-8 ({e.reason})") from e
+    except RecursionError:
+        raise ValueError(f"{path}: nested too deep for a file of parameters") from None
+    except ValueError as e:
+        raise ValueError(f"{path}: {e}") from None
+    if not isinstance(params, dict):
+        raise ValueError(f"{path}: must hold 'name: value' lines; got {type(params).__name__}")
     return params
 
 def from_yaml(path: str | Path) -> Recipe:
     "The recipe in a YAML file; errors name the file."
     params = read_yaml(path)
-    if nested := [k for k, v in params.items() if isinstance(v, dict)]: raise ValueError(
-        f"{path}: {short(nested[0])} holds names of its own; parameters are flat here. A file of source "
-        "document 000 is translated by python -m pact_nb.documents FILE")
+    if nested := [k for k, v in params.items() if isinstance(v, dict)]:
+        raise ValueError(
+            f"{path}: {short(nested[0])} holds names of its own; parameters are flat here. A file"
+            " of source document 000 is translated by python -m pact_nb.documents FILE"
+        )
     params = _read_words(params) if params.keys() <= set(Recipe.__dataclass_fields__) else params
     names = {f.name for f in fields(Recipe)}
     whole = names >= params.keys() >= names - set(NOT_KEPT)
@@ -444,7 +775,8 @@ class Snapshot:
         self.names, self.then = names, dict(names)
 
     def given(self, known: Iterable[str]) -> dict[str, Any]:
-        "Parameters with their values: all of `known` that are there, and whatever is new or another."
+        """Parameters with their values: all of `known` that are there, and whatever is new or
+        another."""
         known, nothing = set(known), object()
         changed = {k for k, v in self.names.items() if v is not self.then.get(k, nothing)
                    and v is not self and not _SHELL.fullmatch(k)}

@@ -37,7 +37,10 @@ from torch import nn
 import pact_nb
 from .binary import Absolute
 from .core import machine_memory, short_hash
-from .checkpoints import Interrupted, SaveError, Watch, load_last, load_weights, lock_folder, previous, read_tensors, save_weights, unbroken, write_atomic
+from pact_nb.checkpoints import (
+    Interrupted, SaveError, Watch, load_last, load_weights, lock_folder, previous, read_tensors,
+    save_weights, unbroken, write_atomic
+)
 from .data import Batches, Data, load_data
 from .evaluation import predict, record, topk, wilson
 from .fused import cpu_line, processor_flags
@@ -46,23 +49,34 @@ from .layers import CALIBRATIONS, QuantWeight, calibrate, quantize
 from .learned import grid_of, start_clip
 from .models import count_macs, create_model
 from .pact import PACT
-from .parallel import World, all_sum, any_of, find_world, from_main, join, leave, usable_cores
+from pact_nb.parallel import (
+    World, all_sum, any_of, find_world, from_main, join, leave, usable_cores
+)
 from .documents import Translation, is_nested, load_params, translate_yaml
-from .recipes import NOT_KEPT, RECIPES, Recipe, Snapshot, from_params, from_yaml, given_parameters, short, to_yaml
+from pact_nb.recipes import (
+    NOT_KEPT, RECIPES, Recipe, Snapshot, from_params, from_yaml, given_parameters, short, to_yaml
+)
 from .speed import choose_threads, engine_of, threads_kept
 from .stages import add_scales, keep_scale, reestimate_norms
 from .training import Fit, NonFiniteError, Trainer, alphas, fit, get_state, validate
 
 # %% ../nbs/11_runs.ipynb #30f5c7d6
 def _is_root(p: Path) -> bool:
-    try: return "lib_path = pact_nb" in (p / "settings.ini").read_text(encoding="utf8", errors="replace")
-    except OSError: return False  # none there, or nobody's business of ours
+    try:
+        return "lib_path = pact_nb" in (p / "settings.ini").read_text(
+            encoding="utf8", errors="replace"
+        )
+    except OSError:
+        return False  # none there, or nobody's business of ours
 
 def find_root() -> Path:
     "The project's folder, or the working directory where there is no project."
-    try: here = Path.cwd()
-    except FileNotFoundError: raise FileNotFoundError(
-        "the working folder has been removed; change to one that is there (cd) and try again") from None
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            "the working folder has been removed; change to one that is there (cd) and try again"
+        ) from None
     package = Path(pact_nb.__file__).resolve().parent.parent
     return next((p for p in (here, *here.parents, package) if _is_root(p)), here)
 
@@ -80,7 +94,9 @@ def notebook_recipe(
     nested = {k: v for k, v in given.items() if isinstance(v, dict) or k == "experiment_name"}
     if is_nested(nested): base = _translated(translate_yaml(nested), say)
     if file is not None: base = read_params(file, say)
-    return from_params(base | {k: v for k, v in given.items() if k not in nested and v is not None}, say)
+    return from_params(
+        base | {k: v for k, v in given.items() if k not in nested and v is not None}, say
+    )
 
 def read_params(path: str | Path, say: Callable[[str], None] = print) -> dict:
     "Parameters in a file, ours or document 000's, with a line for each remark on the latter."
@@ -99,7 +115,11 @@ def run_name(r: Recipe) -> str:
     base = r.recipe if own else f"{r.dataset}_{r.model}"
     return f"{base}_w{r.w_bits}a{r.a_bits}{activation}_s{r.seed}"
 
-VOLATILE = (*NOT_KEPT, "data_dir", "device", "compile", "fused", "workers", "world_size", "save_minutes", "log_every")  # files are compared by hash; the others are told of when they differ
+# files are compared by hash; the others are told of when they differ
+VOLATILE = (
+    *NOT_KEPT, "data_dir", "device", "compile", "fused", "workers", "world_size", "save_minutes",
+    "log_every"
+)
 
 OTHER_RUNS = ("init", "teacher")  # fields that name the folder of another run
 
@@ -108,23 +128,42 @@ def differences(a: Recipe, b: Recipe) -> list[str]:
     asked = [f.name for f in fields(Recipe) if f.name not in VOLATILE]
     value = lambda r, n: _place(getattr(r, n)) if n in OTHER_RUNS else getattr(r, n)
     differ = [(n, value(a, n), value(b, n)) for n in asked if value(a, n) != value(b, n)]
-    return [f"{n} is {v!r} there and {w!r} here" for n, v, w in differ if not (n in OTHER_RUNS and _moved(v, w))]
+    return [
+        f"{n} is {v!r} there and {w!r} here"
+        for n, v, w in differ
+        if not (n in OTHER_RUNS and _moved(v, w))
+    ]
 
-def _place(v: Optional[str]) -> Optional[str]: return v if v is None or is_weights(v) else str(Path(v).resolve())
+def _place(v: Optional[str]) -> Optional[str]:
+    return v if v is None or is_weights(v) else str(Path(v).resolve())
 
 def _moved(v: Optional[str], w: Optional[str]) -> bool:
-    "Whether one is where the other was: the same name, and one of the two is gone. Checkpoints hold a hash of its weights."
-    return None not in (v, w) and Path(v).name == Path(w).name and not (Path(v).exists() and Path(w).exists())
+    """Whether one is where the other was: the same name, and one of the two is gone. Checkpoints
+    hold a hash of its weights."""
+    return (
+        None not in (v, w)
+        and Path(v).name == Path(w).name
+        and not (Path(v).exists() and Path(w).exists())
+    )
 
 def _without_seed(r: Recipe) -> str:
     "The recipe as JSON, without its seed and what cannot change the result; other runs by name."
-    usual = {n: f.default for n, f in Recipe.__dataclass_fields__.items() if n in (*VOLATILE, "seed")}
-    return json.dumps({**asdict(r), **usual, **{n: getattr(r, n) and Path(getattr(r, n)).name for n in OTHER_RUNS}})
+    usual = {
+        n: f.default for n, f in Recipe.__dataclass_fields__.items() if n in (*VOLATILE, "seed")
+    }
+    return json.dumps({
+        **asdict(r), **usual, **{n: getattr(r, n) and Path(getattr(r, n)).name for n in OTHER_RUNS}
+    })
 
 def experiment(x: "Run") -> str:
-    "A hash of what was asked and of the data it was asked of, whatever the seed: runs that share it differ by chance alone."
+    """A hash of what was asked and of the data it was asked of, whatever the seed: runs that
+    share it differ by chance alone."""
     r = {k: v for k, v in json.loads(_without_seed(x.recipe)).items() if k not in OTHER_RUNS}
-    return hashlib.sha256(json.dumps([r, x.summary.get("data_sha256"), *(x.summary.get(f"{n}_from") for n in OTHER_RUNS)]).encode()).hexdigest()[:16]
+    return hashlib.sha256(
+        json.dumps(
+            [r, x.summary.get("data_sha256"), *(x.summary.get(f"{n}_from") for n in OTHER_RUNS)]
+        ).encode()
+    ).hexdigest()[:16]
 
 # %% ../nbs/11_runs.ipynb #f5faabe6
 STATUSES = ("finished", "stopped", "paused")  # what summary.json may say
@@ -141,12 +180,17 @@ def status_of(path: Path) -> str:
 
 # %% ../nbs/11_runs.ipynb #c151318d
 def find_folder(r: Recipe, root: Path) -> Path:
-    "The folder to write to, not made yet: `run_dir`, else runs/<name>, numbered if taken; `ValueError` if what is there forbids it."
+    """The folder to write to, not made yet: `run_dir`, else runs/<name>, numbered if taken;
+    `ValueError` if what is there forbids it."""
     if r.run_dir is not None: return _given_folder(r)
     base, taken = root / "runs" / run_name(r), same_name(r, root)
     for p in reversed(taken.values()):
         if r.resume is not False and _continues(p, r) and _free(p): return p
-    if r.resume: raise ValueError(f"resume: no unfinished run of this recipe at {os.path.relpath(base)}; leave resume out to start one")
+    if r.resume:
+        raise ValueError(
+            f"resume: no unfinished run of this recipe at {os.path.relpath(base)}; leave resume out"
+            " to start one"
+        )
     return base.with_name(f"{base.name}-{max(taken) + 1}") if taken else base
 
 def same_name(r: Recipe, root: Path) -> dict[int, Path]:
@@ -156,7 +200,8 @@ def same_name(r: Recipe, root: Path) -> dict[int, Path]:
     return dict(sorted((int(m[1] or 1), p) for m, p in there))
 
 def _is_of(path: Path, r: Recipe) -> bool:
-    "Whether the folder's params.yaml asks for the same experiment; one that cannot be read does not."
+    """Whether the folder's params.yaml asks for the same experiment; one that cannot be read
+    does not."""
     try: return not differences(from_yaml(path / "params.yaml"), r)
     except (ValueError, TypeError, OSError): return False
 
@@ -181,8 +226,11 @@ def _given_folder(r: Recipe) -> Path:
         raise ValueError(f"run_dir {path} already holds a run ({status}); {other}")
     if r.resume is False: raise ValueError(
         f"run_dir {path} holds an unfinished run, and resume is False; {other}")
-    if differ := differences(from_yaml(path / "params.yaml"), r): raise ValueError(
-        f"run_dir {path} holds an unfinished run of another recipe ({'; '.join(differ[:3])}); {other}")
+    if differ := differences(from_yaml(path / "params.yaml"), r):
+        raise ValueError(
+            f"run_dir {path} holds an unfinished run of another recipe ({'; '.join(differ[:3])});"
+            f" {other}"
+        )
     _check_checkpoint(path, r)
     return path
 
@@ -207,7 +255,9 @@ def _lost(path: Path) -> bool:
     "Whether epochs were trained that no checkpoint can continue: one is written behind the first."
     file = path / "metrics.jsonl"
     epochs = file.read_bytes().count(b"\n") if file.is_file() else 0
-    trained = epochs > 1 or (epochs == 0 and (path / "best.pt").is_file()) or status_of(path) == "paused"
+    trained = (
+        epochs > 1 or (epochs == 0 and (path / "best.pt").is_file()) or status_of(path) == "paused"
+    )
     return trained and not _checkpoints(path)
 
 def _check_checkpoint(path: Path, r: Recipe) -> None:
@@ -224,13 +274,19 @@ def _own_rest(p: Path) -> bool:
 
 # %% ../nbs/11_runs.ipynb #94624b7f
 RUN_FILES = {
-    "params.yaml": "every parameter; `--params FILE`, or `-p params FILE` with papermill, repeats the run",
+    "params.yaml": (
+        "every parameter; `--params FILE`, or `-p params FILE` with papermill, repeats the run"
+    ),
     "log.txt": "what the run printed, and as its last line the result or why it stopped",
     "metrics.csv": "a row an epoch: loss and accuracy, training and validation, rate, seconds",
     "metrics.jsonl": "the same rows as JSON, one a line; null where nothing was held out",
-    "alphas.csv": "a row an epoch and layer: α, what pulled on it, steps at the floor; epoch 0 is the start",
-    "summary.json": "what other projects call `train_log.json`: status, test result with interval,"
-    " every α of the chosen epoch, seconds, commit, versions, device, SHA-256 of the data, recipe",
+    "alphas.csv": (
+        "a row an epoch and layer: α, what pulled on it, steps at the floor; epoch 0 is the start"
+    ),
+    "summary.json": (
+        "what other projects call `train_log.json`: status, test result with interval, every α of"
+        " the chosen epoch, seconds, commit, versions, device, SHA-256 of the data, recipe"
+    ),
     "curves.png": "loss and accuracy against epochs",
     "alphas.png": "α of every layer against epochs; none for a float network",
     "best.pt": "weights of the chosen epoch",
@@ -242,32 +298,47 @@ EVALUATION_FILES = {
     "preds.csv": "a row an image: label, answer, two probabilities",
     "confusion.png": "who is taken for whom",
     "evaluation.json": "accuracy with its interval, in all and by class",
-    "bits.csv": "accuracy at other bits, without training, by `python -m pact_nb.evaluate --a_bits`",
+    "bits.csv": (
+        "accuracy at other bits, without training, by `python -m pact_nb.evaluate --a_bits`"
+    ),
     "network.safetensors": "packed weights and integers, with `-p export True`",
     "network-*.onnx": "the network in ONNX, in several forms, with `-p export True`",
 }
 
 # %% ../nbs/11_runs.ipynb #011cf738
 def _git(root: Path, *args: str) -> Optional[str]:
-    try: return subprocess.run(("git", *args), cwd=root, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError): return None
+    try:
+        return subprocess.run(
+            ("git", *args), cwd=root, capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 def device_name(device: torch.device) -> str:
     "The GPU's or the processor's name."
     if device.type == "cuda": return torch.cuda.get_device_name(device)
-    return cpu_line("model name").partition(":")[2].strip() or platform.processor() or platform.machine()
+    return (
+        cpu_line("model name").partition(":")[2].strip()
+        or platform.processor()
+        or platform.machine()
+    )
 
 def provenance(root: Path, device: torch.device, data: Data) -> dict:
     "Commit, versions, device, threads, data hash, time: what a result must say of itself."
     status = _git(root, "status", "--porcelain")
-    return dict(commit=_git(root, "rev-parse", "HEAD"), dirty=None if status is None else bool(status), pact_nb=pact_nb.__version__, python=platform.python_version(),
-                torch=torch.__version__, torchvision=version("torchvision"), device=device.type, device_name=device_name(device), threads=torch.get_num_threads(),
-                data_sha256=data.sha256, finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    return dict(
+        commit=_git(root, "rev-parse", "HEAD"), dirty=None if status is None else bool(status),
+        pact_nb=pact_nb.__version__, python=platform.python_version(), torch=torch.__version__,
+        torchvision=version("torchvision"), device=device.type, device_name=device_name(device),
+        threads=torch.get_num_threads(), data_sha256=data.sha256,
+        finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    )
 
 # %% ../nbs/11_runs.ipynb #cb5657c3
 def choose_device(r: Recipe, world: World = World()) -> torch.device:
     "The recipe's device; `ValueError` if it asks for a GPU that is not there."
-    if r.device == "cuda" and not torch.cuda.is_available(): raise ValueError("device is cuda, but torch finds no CUDA GPU; use auto or cpu")
+    if r.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is cuda, but torch finds no CUDA GPU; use auto or cpu")
     if r.device == "cpu" or not torch.cuda.is_available(): return torch.device("cpu")
     return torch.device("cuda", world.local) if world.size > 1 else torch.device("cuda")
 
@@ -275,25 +346,40 @@ def build_model(
     r: Recipe,
     classes: int,
     channels: int,
-    x: Optional[torch.Tensor] = None,  # an input on which graph and network are compared, to the bit
+    # an input on which graph and network are compared, to the bit
+    x: Optional[torch.Tensor] = None,
 ) -> nn.Module:
-    "The recipe's network, quantized, on the CPU; α at its start value, weights from the recipe's seed."
+    """The recipe's network, quantized, on the CPU; α at its start value, weights from the
+    recipe's seed."""
     torch.manual_seed(r.seed)
     net = create_model(r.model, classes, channels, r.width, r.shortcut)
-    return quantize(net, r.w_bits, r.a_bits, w_quant=r.w_quant, first_bits=r.first_bits, last_bits=r.last_bits, alpha=r.alpha0, activation=r.activation, bits_by=r.bits_by, fp_shortcut=r.fp_shortcut,
-                    alpha_grad=r.alpha_grad, w_scale=r.w_scale, hysteresis=Absolute(r.hysteresis_abs) if r.hysteresis_abs else r.hysteresis, keep_scale=False, x=x)
+    return quantize(
+        net, r.w_bits, r.a_bits, w_quant=r.w_quant, first_bits=r.first_bits, last_bits=r.last_bits,
+        alpha=r.alpha0, activation=r.activation, bits_by=r.bits_by, fp_shortcut=r.fp_shortcut,
+        alpha_grad=r.alpha_grad, w_scale=r.w_scale,
+        hysteresis=Absolute(r.hysteresis_abs) if r.hysteresis_abs else r.hysteresis,
+        keep_scale=False, x=x
+    )
 
 def batches(split, r: Recipe, data: Data, train: bool = False, world: World = World()) -> Any:
-    "Shuffled and augmented batches for training, else plain ones of up to 500 images; a process's share of them."
+    """Shuffled and augmented batches for training, else plain ones of up to 500 images; a
+    process's share of them."""
     if train: size, how = r.batch_size, dict(augment=r.augment, shuffle=True, seed=r.seed)
     else: size, how = 500, {}
     how |= dict(rank=world.rank, world=world.size)
     if data.name != "imagenet": return Batches(split, size, data.mean, data.std, **how)
-    return ImageBatches(split, size if train else min(size, r.batch_size), data.mean, data.std, image_size=r.image_size or 224, workers=r.workers, device=data.mean.device, **how)
+    return ImageBatches(
+        split, size if train else min(size, r.batch_size), data.mean, data.std,
+        image_size=r.image_size or 224, workers=r.workers, device=data.mean.device,
+        **how
+    )
 
 def load_recipe_data(r: Recipe, root: Path) -> Data:
     "The data set of a recipe, on the CPU."
-    return load_data(r.dataset, r.data_dir, r.valid_fraction, r.seed, r.image_size, root / "data", extra=r.extra, train_images=r.train_images)
+    return load_data(
+        r.dataset, r.data_dir, r.valid_fraction, r.seed, r.image_size, root / "data", extra=r.extra,
+        train_images=r.train_images
+    )
 
 # %% ../nbs/11_runs.ipynb #d7ada4bb
 def _room_for_scales(model: nn.Module, state: dict) -> None:
@@ -302,7 +388,8 @@ def _room_for_scales(model: nn.Module, state: dict) -> None:
 
 # %% ../nbs/11_runs.ipynb #5a2291a4
 def weights_in(told: Any, path: Path) -> dict[str, torch.Tensor]:
-    "The tensors of a checkpoint of ours, or of a plain state of PyTorch; `ValueError` for anything else."
+    """The tensors of a checkpoint of ours, or of a plain state of PyTorch; `ValueError` for
+    anything else."""
     try: state = told["trainer"]["model"] if "trainer" in told else told.get("model", told)
     except (AttributeError, KeyError, TypeError): state = None
     named = isinstance(state, dict) and state and all(isinstance(k, str) for k in state)
@@ -317,11 +404,16 @@ def load_into(model: nn.Module, state: dict[str, torch.Tensor], name: str) -> nn
     wrong = [f"{n} is missing" for n in there.keys() - state.keys() if not owned(n)]
     wrong += [f"{n} has no place" for n in state.keys() - there.keys() if not owned(n)]
     both = [(n, state[n], t) for n, t in there.items() if n in state]
-    wrong += [f"{n} is {tuple(s.shape)}, not {tuple(t.shape)}" for n, s, t in both if s.shape != t.shape]
+    wrong += [
+        f"{n} is {tuple(s.shape)}, not {tuple(t.shape)}" for n, s, t in both if s.shape != t.shape
+    ]
     wrong += [f"{n} is not finite" for n, s, _ in both if not s.isfinite().all()]
     wrong += [f"{n} is {s.item():.3g}; it must be above 0" for n, s, _ in both
               if n.endswith("alpha") and s.numel() == 1 and not s.item() > 0]
-    if wrong: raise ValueError(f"{name} does not fit the network of its recipe: {'; '.join(sorted(wrong)[:3])}")
+    if wrong:
+        raise ValueError(
+            f"{name} does not fit the network of its recipe: {'; '.join(sorted(wrong)[:3])}"
+        )
     _room_for_scales(model, state)
     model.load_state_dict(state)
     return model.eval()
@@ -331,7 +423,8 @@ class Run:
     "A run's folder, read back: `recipe`, `summary`, `metrics()`, `alphas()`, `data()`, `model()`."
     def __init__(self, path: str | Path):
         self.path = Path(path).expanduser()
-        if not (self.path / "params.yaml").is_file(): raise ValueError(f"{self.path}: no params.yaml in it, so not the folder of a run")
+        if not (self.path / "params.yaml").is_file():
+            raise ValueError(f"{self.path}: no params.yaml in it, so not the folder of a run")
         self.recipe = from_yaml(self.path / "params.yaml")
         self.summary = _read_summary(self.path)
         if wrong := edited(self.summary.get("recipe"), self.recipe): raise ValueError(
@@ -352,12 +445,17 @@ class Run:
         import pandas as pd
         file = _intact(self, "alphas.csv")
         text = file.read_text(encoding="utf8") if file.is_file() else ""
-        return pd.read_csv(io.StringIO(text)) if text else pd.DataFrame(columns=["epoch", "layer", "alpha"])
+        return (
+            pd.read_csv(io.StringIO(text))
+            if text
+            else pd.DataFrame(columns=["epoch", "layer", "alpha"])
+        )
 
     def data(self) -> Data: return load_recipe_data(self.recipe, find_root())
 
     def model(self, data: Data, which: str = "best") -> nn.Module:
-        "The network with its best (or last) weights, on the CPU, in evaluation mode; `which` may also be a path."
+        """The network with its best (or last) weights, on the CPU, in evaluation mode; `which`
+        may also be a path."""
         model = build_model(self.recipe, len(data.classes), data.channels)
         file = self.path / f"{which}.pt" if which in ("best", "last") else Path(which)
         return load_into(model, weights_in(load_weights(file), file), str(file))
@@ -372,13 +470,18 @@ def _read_summary(path: Path) -> dict:
     if status == "unknown": raise ValueError(f"{file}: its status is none of "
         f"{', '.join(STATUSES)}; it is damaged, or of another version")
     told = json.loads(file.read_text(encoding="utf8"))
-    if "seal" in told and told["seal"] != _seal_of(told): raise ValueError(
-        f"{file}: changed or damaged since it was written (its seal does not fit); what it says is no result")
+    if "seal" in told and told["seal"] != _seal_of(told):
+        raise ValueError(
+            f"{file}: changed or damaged since it was written (its seal does not fit); what it says"
+            " is no result"
+        )
     missing = [k for k in FINISHED if k not in told] if status == "finished" else []
-    if missing: raise ValueError(f"{file}: lacks {', '.join(missing)}; damaged, or of another version")
+    if missing:
+        raise ValueError(f"{file}: lacks {', '.join(missing)}; damaged, or of another version")
     return told
 
-SEALED = ("metrics.jsonl", "metrics.csv", "alphas.csv")  # with their SHA-256 in a finished run's summary
+# with their SHA-256 in a finished run's summary
+SEALED = ("metrics.jsonl", "metrics.csv", "alphas.csv")
 
 def _sha256(file: Path) -> str: return hashlib.sha256(file.read_bytes()).hexdigest()
 
@@ -406,13 +509,23 @@ def _check_size(r: Recipe, channels: int, pixels: int, device: torch.device) -> 
     "`ValueError` where the network does not take such images, or does not fit into memory."
     with torch.device("meta"), torch.no_grad():
         build_model(r, 10, channels)
-        net, x = create_model(r.model, 10, channels, r.width, r.shortcut), torch.zeros(2, channels, pixels, pixels)
-        try: net(x)
-        except RuntimeError as e: raise ValueError(f"model {r.model} does not take images of {pixels}×"
-            f"{pixels} pixels, as {r.dataset} has them ({short(str(e))}); choose another model or image_size") from None
+        net, x = create_model(r.model, 10, channels, r.width, r.shortcut), torch.zeros(
+            2, channels, pixels, pixels
+        )
+        try:
+            net(x)
+        except RuntimeError as e:
+            raise ValueError(
+                f"model {r.model} does not take images of {pixels}×{pixels} pixels, as {r.dataset}"
+                f" has them ({short(str(e))}); choose another model or image_size"
+            ) from None
     need, there = 4 * 4 * sum(p.numel() for p in net.parameters()), _memory(device)
-    if need > there: raise ValueError(f"model {r.model} of width {r.width}: weights, gradients, momenta and the best "
-        f"weights alone take {need / 1e9:.3g} GB, and there are {there / 1e9:.3g}; choose a smaller width")
+    if need > there:
+        raise ValueError(
+            f"model {r.model} of width {r.width}: weights, gradients, momenta and the best weights"
+            f" alone take {need / 1e9:.3g} GB, and there are {there / 1e9:.3g}; choose a smaller"
+            " width"
+        )
 
 def _memory(device: torch.device) -> float:
     "Bytes of memory in all; infinite where the system does not say."
@@ -420,13 +533,19 @@ def _memory(device: torch.device) -> float:
     return machine_memory()
 
 def _check_data(r: Recipe, data: Data, device: torch.device) -> None:
-    "`ValueError` for what only the data can tell: too few images, or of a size the network does not take."
-    if len(data.train) < 2: raise ValueError(f"{len(data.train)} training image; batch norm needs two")
+    """`ValueError` for what only the data can tell: too few images, or of a size the network
+    does not take."""
+    if len(data.train) < 2:
+        raise ValueError(f"{len(data.train)} training image; batch norm needs two")
     steps = max(1, len(data.train) // r.batch_size)
-    if r.norm_batches > steps: raise ValueError(
-        f"norm_batches {r.norm_batches} is more than the {steps} whole batches of an epoch; at most {steps}")
+    if r.norm_batches > steps:
+        raise ValueError(
+            f"norm_batches {r.norm_batches} is more than the {steps} whole batches of an epoch; at"
+            f" most {steps}"
+        )
     size = None if r.dataset == "imagenet" else (data.channels, data.train.x.shape[-1])
-    if size not in (None, SIZES.get(r.dataset)): _check_size(r, *size, device)  # others were checked before
+    # others were checked before
+    if size not in (None, SIZES.get(r.dataset)): _check_size(r, *size, device)
 
 # %% ../nbs/11_runs.ipynb #97c411f3
 _TORCHVISION = re.compile(r"[A-Za-z0-9_]+_Weights\.\w+")
@@ -435,20 +554,33 @@ class Weights:
     "Float weights that come from no run of ours: a file, or torchvision's by name."
     def __init__(self, name: str, r: Recipe):  # as the recipe gives it; the network it is for
         self.path = Path(name)
-        self.recipe = replace(r, w_bits=32, a_bits=32, first_bits=32, last_bits=32, bits_by="", activation="relu",
-            w_quant="dorefa", w_scale="layer", hysteresis=0.0, hysteresis_abs=0.0, fp_shortcut=False,
-            alpha_from="fixed", alpha_grad="paper", init=None, teacher=None, warmup_epochs=0)
+        self.recipe = replace(
+            r, w_bits=32, a_bits=32, first_bits=32, last_bits=32, bits_by="", activation="relu",
+            w_quant="dorefa", w_scale="layer", hysteresis=0.0, hysteresis_abs=0.0,
+            fp_shortcut=False, alpha_from="fixed", alpha_grad="paper", init=None, teacher=None,
+            warmup_epochs=0
+        )
 
     def state(self) -> dict[str, torch.Tensor]:
         "The tensors; `ValueError` names what is wrong, and the way without a network."
         name = str(self.path)
-        if not _TORCHVISION.fullmatch(name): return weights_in(read_tensors(self.path.read_bytes(), self.path), self.path)
+        if not _TORCHVISION.fullmatch(name):
+            return weights_in(read_tensors(self.path.read_bytes(), self.path), self.path)
         import torchvision
-        try: return torchvision.models.get_weight(name).get_state_dict(progress=False, check_hash=True)
-        except (ValueError, AttributeError, KeyError) as e: raise ValueError(
-            f"init {name}: torchvision has no such weights ({e}); for instance ResNet50_Weights.IMAGENET1K_V1") from None
-        except (OSError, RuntimeError) as e: raise ValueError(f"init {name}: could not be downloaded ({e}); "
-            "fetch the .pth file elsewhere, and give its name to init") from None
+        try:
+            return torchvision.models.get_weight(name).get_state_dict(
+                progress=False, check_hash=True
+            )
+        except (ValueError, AttributeError, KeyError) as e:
+            raise ValueError(
+                f"init {name}: torchvision has no such weights ({e}); for instance"
+                " ResNet50_Weights.IMAGENET1K_V1"
+            ) from None
+        except (OSError, RuntimeError) as e:
+            raise ValueError(
+                f"init {name}: could not be downloaded ({e}); "
+                "fetch the .pth file elsewhere, and give its name to init"
+            ) from None
 
     def key(self) -> str:
         "What tells these weights from others: their name, or the SHA-256 of their file."
@@ -466,28 +598,60 @@ def find_source(r: Recipe) -> "Run | Weights":
 def check_recipe(r: Recipe, world: World, device: torch.device) -> None:
     "`ValueError` for a network, bits, a start or processes that do not fit together."
     _check_size(r, *SIZES.get(r.dataset, (3, r.image_size or 224)), device)
-    if r.recipe in FINE_TUNED and r.init is None: raise ValueError(f"recipe {r.recipe} starts from a "
-        f"trained float network, and init names none; train one with recipe {FINE_TUNED[r.recipe]}, then init=its folder")
-    if r.sync_bn and (device.type != "cuda" or world.size == 1): raise ValueError(f"sync_bn needs cuda and several processes (torchrun); here: {device.type}, {world.size} process{'es' if world.size > 1 else ''}")
-    if r.batch_size < 2 * world.size * r.accumulate: raise ValueError(f"batch_size {r.batch_size} leaves fewer than 2 images for each of {world.size} processes × {r.accumulate} parts; at least {2 * world.size * r.accumulate}")
-    if r.fused in ("on", "values") and (device.type != "cpu" or world.size > 1 or r.amp != "off"): raise ValueError(f"fused {r.fused} needs one process on a CPU and amp off; here: {device.type}, {world.size} process{'es' if world.size > 1 else ''}, amp {r.amp}. Use auto")
+    if r.recipe in FINE_TUNED and r.init is None:
+        raise ValueError(
+            f"recipe {r.recipe} starts from a trained float network, and init names none; train one"
+            f" with recipe {FINE_TUNED[r.recipe]}, then init=its folder"
+        )
+    if r.sync_bn and (device.type != "cuda" or world.size == 1):
+        raise ValueError(
+            f"sync_bn needs cuda and several processes (torchrun); here: {device.type},"
+            f" {world.size} process{'es' if world.size > 1 else ''}"
+        )
+    if r.batch_size < 2 * world.size * r.accumulate:
+        raise ValueError(
+            f"batch_size {r.batch_size} leaves fewer than 2 images for each of {world.size}"
+            f" processes × {r.accumulate} parts; at least {2 * world.size * r.accumulate}"
+        )
+    if r.fused in ("on", "values") and (device.type != "cpu" or world.size > 1 or r.amp != "off"):
+        raise ValueError(
+            f"fused {r.fused} needs one process on a CPU and amp off; here: {device.type},"
+            f" {world.size} process{'es' if world.size > 1 else ''}, amp {r.amp}. Use auto"
+        )
     if r.init is not None: _check_init(r)
     if r.teacher is not None: _check_teacher(r)
 
 def _other_run(r: Recipe, field: str) -> "Run":
     "The run that `init` or `teacher` names, with a network in it."
     source = Run(getattr(r, field))
-    if source.summary["status"] != "finished" or not (source.path / "best.pt").is_file(): raise ValueError(f"{field} {source.path}: the run is {source.summary['status']}{'' if (source.path / 'best.pt').is_file() else ', no best.pt in it'}; finish that run first")
+    without = "" if (source.path / "best.pt").is_file() else ", no best.pt in it"
+    if source.summary["status"] != "finished" or without:
+        raise ValueError(
+            f"{field} {source.path}: the run is {source.summary['status']}{without}; finish that"
+            " run first"
+        )
     return source
 
 def _check_teacher(r: Recipe) -> None:
     source = _other_run(r, "teacher").recipe
-    if source.dataset != r.dataset: raise ValueError(f"teacher {r.teacher}: dataset is {source.dataset!r} there and {r.dataset!r} here; it must know the same classes")
+    if source.dataset != r.dataset:
+        raise ValueError(
+            f"teacher {r.teacher}: dataset is {source.dataset!r} there and {r.dataset!r} here; it"
+            " must know the same classes"
+        )
 
 def _check_init(r: Recipe) -> None:
     source = find_source(r)
-    if source.recipe.model != r.model: raise ValueError(f"init {r.init}: model is {source.recipe.model!r} there and {r.model!r} here; the networks must be the same")
-    if r.alpha_from == "init" and source.recipe.activation != "pact": raise ValueError(f"alpha_from init: {r.init} has activation {source.recipe.activation} and no α; start α from data or fixed")
+    if source.recipe.model != r.model:
+        raise ValueError(
+            f"init {r.init}: model is {source.recipe.model!r} there and {r.model!r} here; the"
+            " networks must be the same"
+        )
+    if r.alpha_from == "init" and source.recipe.activation != "pact":
+        raise ValueError(
+            f"alpha_from init: {r.init} has activation {source.recipe.activation} and no α; start α"
+            " from data or fixed"
+        )
     if isinstance(source, Weights): source.state()
 
 # %% ../nbs/11_runs.ipynb #9d46903c
@@ -520,11 +684,16 @@ def start_from(
     owned = (*ON_GRID, ".weight_scale")
     anew = [n for n in state if n.rpartition(".")[0] in other and n.endswith(owned)]
     state = {n: t for n, t in state.items() if n not in anew}
-    scales = {n.removesuffix(".weight_scale"): state.pop(n) for n in list(state) if n.endswith("weight_scale")}
+    scales = {
+        n.removesuffix(".weight_scale"): state.pop(n)
+        for n in list(state)
+        if n.endswith("weight_scale")
+    }
     _check_names(state, model.state_dict(), source)
     model.load_state_dict(state, strict=False)
     for n, m in model.named_modules():
-        if isinstance(m, QuantWeight) and m.learns() and f"{n}.w_alpha" not in state: m.w_alpha.data.copy_(start_clip(m.weight, m.w_bits, m.w_quant))
+        if isinstance(m, QuantWeight) and m.learns() and f"{n}.w_alpha" not in state:
+            m.w_alpha.data.copy_(start_clip(m.weight, m.w_bits, m.w_quant))
     _scales_from(model, before, scales, {n.removesuffix(".weight_scale") for n in anew})
     if anew: say(_anew_in_words(anew, other, source))
     return {n for n in alphas(model) if r.alpha_from == "init" and f"{n}.alpha" not in state}
@@ -534,9 +703,16 @@ def _float_state(source: "Run | Weights", model: nn.Module, say: Callable[[str],
     if isinstance(source, Run): return load_weights(source.path / "best.pt")["model"]
     state, there = source.state(), model.state_dict()
     last = [n.rpartition(".")[0] for n in there if n.endswith(".weight")][-1]
-    odd = [n for n in (f"{last}.weight", f"{last}.bias") if n in state and n in there and state[n].shape != there[n].shape]
+    odd = [
+        n
+        for n in (f"{last}.weight", f"{last}.bias")
+        if n in state and n in there and state[n].shape != there[n].shape
+    ]
     if odd and state[odd[0]].shape[1:] == there[odd[0]].shape[1:]:
-        say(f"init {source.path.name}: its last layer is for {len(state[odd[0]])} classes, ours for {len(there[odd[0]])}; it starts anew")
+        say(
+            f"init {source.path.name}: its last layer is for {len(state[odd[0]])} classes, ours for"
+            f" {len(there[odd[0]])}; it starts anew"
+        )
         state = {n: there[n] if n in odd else t for n, t in state.items()}
     return state
 
@@ -650,8 +826,10 @@ class Job:
     start: float
     resumed: int = 0  # how often the run was continued
     told: str = ""  # what a continued run can promise
-    others: dict = field(default_factory=dict)  # init_from, teacher_from: `experiment` of those runs
-    on_epoch: Optional[Callable[["Run"], None]] = None  # called when the metrics of an epoch, or a pause, are on disk
+    # init_from, teacher_from: `experiment` of those runs
+    others: dict = field(default_factory=dict)
+    # called when the metrics of an epoch, or a pause, are on disk
+    on_epoch: Optional[Callable[["Run"], None]] = None
     saved: float = -math.inf  # when the last checkpoint was written, by `time.monotonic`
     data: str = ""  # SHA-256 of the data
 
@@ -733,16 +911,23 @@ def _write_progress(job: Job, out: Fit) -> None:
     if out.best_epoch and out.best_epoch == len(out.history): _save_best(job, out)
     if job.on_epoch: job.on_epoch(Run(job.path))
 
-SAVE_SECONDS = 2.0  # at least so long between checkpoints after epochs, as one can take longer than a small epoch
+# at least so long between checkpoints after epochs, as one can take longer than a small epoch
+SAVE_SECONDS = 2.0
 
 def _save(job: Job, data: Data, out: Fit, trainer: Trainer) -> None:
-    "The checkpoint: all processes take part, rank 0 writes. Of short epochs only some are saved, and the last."
-    must = bool(out.paused or trainer.step or trainer.done == job.r.epochs)  # a pause, `save_minutes` within an epoch, or the end
+    """The checkpoint: all processes take part, rank 0 writes. Of short epochs only some are
+    saved, and the last."""
+    # a pause, `save_minutes` within an epoch, or the end
+    must = bool(out.paused or trainer.step or trainer.done == job.r.epochs)
     if not any_of(must or time.monotonic() - job.saved >= SAVE_SECONDS, job.device): return
     job.saved = time.monotonic()
-    state = dict(trainer=get_state(trainer), fit={k: v for k, v in vars(out).items() if k not in ("paused", "mode")},
-                 environment=environment(job.r, job.device, job.world), recipe=asked(job.r), data=data.sha256, times=getattr(data, "times", ""),
-                 resumed=job.resumed, log=_mark(job.say) if job.world.main else 0)
+    state = dict(
+        trainer=get_state(trainer),
+        fit={k: v for k, v in vars(out).items() if k not in ("paused", "mode")},
+        environment=environment(job.r, job.device, job.world), recipe=asked(job.r),
+        data=data.sha256, times=getattr(data, "times", ""), resumed=job.resumed,
+        log=_mark(job.say) if job.world.main else 0
+    )
     if job.world.main: save_weights(job.path / "last.pt", state, keep=True)
 
 # %% ../nbs/11_runs.ipynb #e012109d
@@ -750,7 +935,11 @@ def _write_summary(job: Job, data: Data, **what: Any) -> None:
     "The summary, behind the last line of the log and before the pictures; rank 0 alone writes."
     if not job.world.main: return
     _end(job.say, what)
-    told = dict(**what, resumed=job.resumed, seconds=time.perf_counter() - job.start, **provenance(job.root, job.device, data), processes=job.world.size, recipe=asdict(job.r))
+    told = dict(
+        **what, resumed=job.resumed, seconds=time.perf_counter() - job.start,
+        **provenance(job.root, job.device, data), processes=job.world.size,
+        recipe=asdict(job.r)
+    )
     if what["status"] == "finished": told["files"] = {n: _sha256(job.path / n) for n in SEALED}
     write_atomic(job.path / "summary.json", sealed(told))
     _draw(job)
@@ -764,8 +953,11 @@ def _two_images(r: Recipe, data: Data) -> torch.Tensor:
 def _check_same(job: Job, data: Data, state: dict) -> None:
     "`ValueError` unless this is a run's checkpoint, of this recipe and of these data."
     parts = ("trainer", "fit", "environment", "data", "resumed")
-    if not isinstance(state, dict) or any(k not in state for k in parts): raise ValueError(
-        f"{job.path}: its checkpoint is not one of a run ({', '.join(parts)}); name another run_dir")
+    if not isinstance(state, dict) or any(k not in state for k in parts):
+        raise ValueError(
+            f"{job.path}: its checkpoint is not one of a run ({', '.join(parts)}); name another"
+            " run_dir"
+        )
     if state["data"] != data.sha256: raise ValueError(f"{job.path}: the data are not those of the "
         "unfinished run (another SHA-256); give the same data_dir, or another run_dir")
     if wrong := edited(state.get("recipe"), job.r): raise ValueError(
@@ -886,11 +1078,18 @@ def _calibrate(model: nn.Module, r: Recipe, data: Data, kept: set[str]) -> None:
 
 # %% ../nbs/11_runs.ipynb #d6a4f63b
 def _say_continued(job: Job, state: Optional[dict], trainer: Trainer) -> None:
-    "Where a continued run goes on, and what it promises, now that it is known whether it is compiled."
+    """Where a continued run goes on, and what it promises, now that it is known whether it is
+    compiled."""
     if state is None: return
     then = state["trainer"]["mode"]
-    told = job.told if engine_of(then) == engine_of(trainer.mode) else f"not to the bit: {then} then, {trainer.mode} now"
-    job.say(f"{job.path.name}: continued after {trainer.done} epochs and {trainer.step} steps ({told})")
+    told = (
+        job.told
+        if engine_of(then) == engine_of(trainer.mode)
+        else f"not to the bit: {then} then, {trainer.mode} now"
+    )
+    job.say(
+        f"{job.path.name}: continued after {trainer.done} epochs and {trainer.step} steps ({told})"
+    )
 
 # %% ../nbs/11_runs.ipynb #f635097c
 def _named_folders(r: Recipe) -> Recipe:
@@ -902,18 +1101,27 @@ def _named_folders(r: Recipe) -> Recipe:
     return replace(r, **{n: os.path.expanduser(v) for n, v in given.items()})
 
 # %% ../nbs/11_runs.ipynb #b27790ca
-_NO_MEMORY = ("out of memory", "can't allocate memory", "could not create a primitive", "CUBLAS_STATUS_ALLOC_FAILED")
+_NO_MEMORY = (
+    "out of memory", "can't allocate memory", "could not create a primitive",
+    "CUBLAS_STATUS_ALLOC_FAILED"
+)
 
 def in_words(e: RuntimeError, r: Recipe) -> BaseException:
     "`e`, or where it is one of PyTorch's that a user meets, an error that says what helps."
     text = str(e)
     if isinstance(e, NonFiniteError): return e
-    if any(w in text for w in _NO_MEMORY): return MemoryError(
-        f"out of memory: a step of {r.batch_size} images does not fit. accumulate {2 * r.accumulate} computes the "
-        "same gradient in parts; a smaller batch_size, amp bfloat16 or a smaller width take less, too")
-    if "DataLoader worker" in text: return ChildProcessError(
-        f"a process that decodes images has ended ({short(text)}), as when memory runs out; fewer workers "
-        f"than {r.workers} take less, and the same command continues from the last checkpoint")
+    if any(w in text for w in _NO_MEMORY):
+        return MemoryError(
+            f"out of memory: a step of {r.batch_size} images does not fit. accumulate"
+            f" {2 * r.accumulate} computes the same gradient in parts; a smaller batch_size, amp"
+            " bfloat16 or a smaller width take less, too"
+        )
+    if "DataLoader worker" in text:
+        return ChildProcessError(
+            f"a process that decodes images has ended ({short(text)}), as when memory runs out;"
+            f" fewer workers than {r.workers} take less, and the same command continues from the"
+            " last checkpoint"
+        )
     return e
 
 # %% ../nbs/11_runs.ipynb #521f7981
@@ -921,21 +1129,34 @@ def run(
     r: Recipe,
     say: Callable[[str], None] = print,  # receives one-line messages
     watch: Optional[Watch] = None,  # says when to pause; not given: signals and `max_minutes`
-    on_epoch: Optional[Callable[["Run"], None]] = None,  # called with the run after each epoch and when it is paused, its files written
+    # called with the run after each epoch and when it is paused, its files written
+    on_epoch: Optional[Callable[["Run"], None]] = None,
 ) -> "Run":  # the finished run, or one paused by `max_minutes`
-    "Carry out a recipe: check, load, train, test once, write the folder. `ValueError` for anything wrong, before training; `Interrupted` after a signal."
-    start, root, world, say = time.perf_counter(), find_root(), find_world(r.world_size), unbroken(say)
+    """Carry out a recipe: check, load, train, test once, write the folder. `ValueError` for
+    anything wrong, before training; `Interrupted` after a signal."""
+    start, root, world, say = (
+        time.perf_counter(), find_root(), find_world(r.world_size), unbroken(say)
+    )
     r = _named_folders(r)
     device, watch = choose_device(r, world), watch or Watch(r.max_minutes, r.save_minutes)
-    if r.data_dir is not None and not Path(r.data_dir).is_dir(): raise FileNotFoundError(f"data_dir {r.data_dir}: no such folder")
-    named = {n: v for n in ("data_dir", *OTHER_RUNS) if (v := getattr(r, n)) is not None and not _TORCHVISION.fullmatch(v)}
+    if r.data_dir is not None and not Path(r.data_dir).is_dir():
+        raise FileNotFoundError(f"data_dir {r.data_dir}: no such folder")
+    named = {
+        n: v
+        for n in ("data_dir", *OTHER_RUNS)
+        if (v := getattr(r, n)) is not None and not _TORCHVISION.fullmatch(v)
+    }
     r = replace(r, **{n: str(Path(v).resolve()) for n, v in named.items()})
     check_recipe(r, world, device); join(world, device)
     if world.main: find_folder(r, root)  # refuse before anything is loaded
     data = _load_in_turn(r, root, world)
     _check_data(r, data, device)
     path, lock = _claim(r, root, say) if world.main else (None, open(os.devnull))
-    job = Job(r, from_main(path), root, device, world, say if world.main else lambda s: None, start, others={f"{n}_from": _origin(getattr(r, n), r) for n in OTHER_RUNS}, on_epoch=on_epoch, data=data.sha256)
+    job = Job(
+        r, from_main(path), root, device, world, say if world.main else lambda s: None, start,
+        others={f"{n}_from": _origin(getattr(r, n), r) for n in OTHER_RUNS}, on_epoch=on_epoch,
+        data=data.sha256
+    )
     with lock:
         try: return _train(job, data, watch)
         except RuntimeError as e: raise in_words(e, r) from e
@@ -959,15 +1180,24 @@ def _claim(r: Recipe, root: Path, say: Callable[[str], None] = print) -> tuple[P
     for _ in range(CLAIMS):
         path = find_folder(r, root)
         make_folder(path, "run_dir")
-        try: lock = lock_folder(path, say)
-        except FileNotFoundError: continue  # its holder has just removed it
-        except PermissionError as e: raise ValueError(f"run_dir {path}: nothing can be written there ({e.strerror})") from None
+        try:
+            lock = lock_folder(path, say)
+        except FileNotFoundError:
+            continue  # its holder has just removed it
+        except PermissionError as e:
+            raise ValueError(
+                f"run_dir {path}: nothing can be written there ({e.strerror})"
+            ) from None
         except ValueError:
-            if r.run_dir is not None: raise
+            if r.run_dir is not None:
+                raise
             continue
-        if status_of(path) == "none" or _continues(path, r): return path, lock  # still so, now that it is locked
+        # still so, now that it is locked
+        if status_of(path) == "none" or _continues(path, r): return path, lock
         lock.close()
-    raise ValueError(f"{path}: other processes were faster {CLAIMS} times; name a run_dir of your own")
+    raise ValueError(
+        f"{path}: other processes were faster {CLAIMS} times; name a run_dir of your own"
+    )
 
 CLAIMS = 100  # tries to get a folder
 
@@ -979,7 +1209,8 @@ def _leave_nothing(path: Path) -> None:
         path.rmdir()  # stays where the user's own files are in it
 
 def make_folder(path: Path, what: str) -> None:
-    "Make the folder of a run, or of a sweep; `ValueError` names the parameter where that cannot be."
+    """Make the folder of a run, or of a sweep; `ValueError` names the parameter where that
+    cannot be."""
     try: path.mkdir(parents=True, exist_ok=True)
     except OSError as e: raise ValueError(f"{what} {path} cannot be made ({e.strerror}); name a "
         "folder, new or its own, where you may write") from None
@@ -991,17 +1222,40 @@ def _train(job: Job, data: Data, watch: Watch) -> "Run":
 
 def _few_threads(model: nn.Module, job: Job, data: Data) -> None:
     "As many threads as a step has work for."
-    if job.device.type == "cpu" and data.name != "imagenet": torch.set_num_threads(choose_threads(3 * count_macs(model, torch.zeros(1, *data.train.x.shape[1:])) * job.r.batch_size))
+    if job.device.type == "cpu" and data.name != "imagenet":
+        torch.set_num_threads(
+            choose_threads(
+                3 * count_macs(model, torch.zeros(1, *data.train.x.shape[1:])) * job.r.batch_size
+            )
+        )
 
-def _train_from(job: Job, data: Data, watch: Watch, model: nn.Module, state: Optional[dict]) -> "Run":
+def _train_from(
+    job: Job, data: Data, watch: Watch, model: nn.Module, state: Optional[dict]
+) -> "Run":
     r, data = job.r, data.to(job.device)
-    train, valid = batches(data.train, r, data, True, job.world), batches(data.valid, r, data, False, job.world) if len(data.valid) else None
+    train, valid = batches(data.train, r, data, True, job.world), (
+        batches(data.valid, r, data, False, job.world) if len(data.valid) else None
+    )
     if job.world.main and state is None: write_atomic(job.path / "params.yaml", to_yaml(r))
-    job.say(f"{job.path.name}: {len(data.train)} training, {len(data.valid)} validation, {len(data.test)} test images; {job.device.type}, {torch.get_num_threads()} threads" + (f", {job.world.size} processes" if job.world.size > 1 else ""))
-    if r.amp == "bfloat16" and job.device.type == "cpu" and "bf16" not in processor_flags(): job.say("amp bfloat16: this processor has no bfloat16 instructions, and training will be many times slower than in float32 (bench); use amp off")
+    job.say(
+        f"{job.path.name}: {len(data.train)} training, {len(data.valid)} validation,"
+        f" {len(data.test)} test images; {job.device.type}, {torch.get_num_threads()} threads"
+        + (f", {job.world.size} processes" if job.world.size > 1 else "")
+    )
+    if r.amp == "bfloat16" and job.device.type == "cpu" and "bf16" not in processor_flags():
+        job.say(
+            "amp bfloat16: this processor has no bfloat16 instructions, and training will be many"
+            " times slower than in float32 (bench); use amp off"
+        )
     try:
         teacher = r.teacher and _teacher(job, data)
-        with watch: out = fit(model, train, valid, r, lambda f, t: _write_progress(job, f), job.say, on_start=lambda f, t: _say_continued(job, state, t), save=lambda f, t: _save(job, data, f, t), watch=watch, state=state, world=job.world, teacher=teacher)
+        with watch:
+            out = fit(
+                model, train, valid, r, lambda f, t: _write_progress(job, f), job.say,
+                on_start=lambda f, t: _say_continued(job, state, t),
+                save=lambda f, t: _save(job, data, f, t), watch=watch, state=state, world=job.world,
+                teacher=teacher
+            )
     except NonFiniteError as e: _write_summary(job, data, status="stopped", error=str(e)); raise
     except SaveError as e: raise SaveError(e.errno, f"{e.strerror}. {_kept(job)}") from e
     if out.paused: return _paused(job, data, out)
@@ -1032,7 +1286,8 @@ def _norms_of_all(model: nn.Module, n: int) -> None:
 
 # %% ../nbs/11_runs.ipynb #ff78b3b4
 def _norms_anew(job: Job, model: nn.Module, train: Any, valid: Any, out: Fit) -> None:
-    "Batch norm's statistics over `norm_batches` batches of an epoch that was not trained on; the saved network and its validation accuracy follow."
+    """Batch norm's statistics over `norm_batches` batches of an epoch that was not trained on;
+    the saved network and its validation accuracy follow."""
     few = itertools.islice(train.epoch(job.r.epochs), job.r.norm_batches)
     n = reestimate_norms(model, (xb for xb, _ in few))
     if job.world.size > 1: _norms_of_all(model, n)
@@ -1053,7 +1308,10 @@ def _best_again(job: Job, out: Fit) -> None:
 
 def _paused(job: Job, data: Data, out: Fit) -> "Run":
     "Say how to continue; `Interrupted` if it was a signal that paused it."
-    told = f"paused by {out.paused} after {len(out.history)} of {job.r.epochs} epochs, saved in {os.path.relpath(job.path)}; the same command continues it"
+    told = (
+        f"paused by {out.paused} after {len(out.history)} of {job.r.epochs} epochs, saved in"
+        f" {os.path.relpath(job.path)}; the same command continues it"
+    )
     _write_progress(job, out); _write_summary(job, data, status="paused", error=told)
     _best_again(job, out)
     if out.paused != "max_minutes": raise Interrupted(told)
@@ -1065,18 +1323,29 @@ def _finish(job: Job, model: nn.Module, data: Data, out: Fit) -> None:
     logits, labels = predict(model, batches(data.test, job.r, data))
     top1, best = topk(logits, labels), out.history[out.best_epoch - 1]
     _best_again(job, out)
-    _write_summary(job, data, status="finished", name=job.path.name, test_top1=top1, test_top5=topk(logits, labels, 5) if logits.shape[1] > 5 else None, test_n=len(labels), test_interval=wilson(top1, len(labels)),
-                   valid_top1=best["valid_top1"], valid_n=len(data.valid), train_top1=best["train_top1"], best_epoch=out.best_epoch, chosen_by="validation" if len(data.valid) else "last epoch", mode=out.mode,
-                   parameters=sum(p.numel() for p in model.parameters()), **job.others, alphas={n: a.item() for n, a in alphas(model).items()}, train_seconds=sum(h["seconds"] for h in out.history))
+    _write_summary(
+        job, data, status="finished", name=job.path.name, test_top1=top1,
+        test_top5=topk(logits, labels, 5) if logits.shape[1] > 5 else None, test_n=len(labels),
+        test_interval=wilson(top1, len(labels)), valid_top1=best["valid_top1"],
+        valid_n=len(data.valid), train_top1=best["train_top1"], best_epoch=out.best_epoch,
+        chosen_by="validation" if len(data.valid) else "last epoch", mode=out.mode,
+        parameters=sum(p.numel() for p in model.parameters()), **job.others,
+        alphas={n: a.item() for n, a in alphas(model).items()},
+        train_seconds=sum(h["seconds"] for h in out.history)
+    )
 
 # %% ../nbs/11_runs.ipynb #00af7f5c
 CURVES = dict(loss="cross-entropy / nats", top1="top-1 accuracy")
 
 def draw_curve(ax: "matplotlib.axes.Axes", m: "pandas.DataFrame", what: str) -> None:
-    "One of `CURVES` of `Run.metrics()` against epochs: training, and validation where there is one."
+    """One of `CURVES` of `Run.metrics()` against epochs: training, and validation where there is
+    one."""
     ax.plot(m.epoch, m[f"train_{what}"], "o-", ms=3, label="training (augmented)")
-    if m[f"valid_{what}"].notna().any(): ax.plot(m.epoch, m[f"valid_{what}"].astype(float), "s-", ms=3, label="validation")
-    ax.set(xlabel="epoch", ylabel=CURVES[what]); ax.legend(); ax.xaxis.get_major_locator().set_params(integer=True)
+    if m[f"valid_{what}"].notna().any():
+        ax.plot(m.epoch, m[f"valid_{what}"].astype(float), "s-", ms=3, label="validation")
+    ax.set(xlabel="epoch", ylabel=CURVES[what])
+    ax.legend()
+    ax.xaxis.get_major_locator().set_params(integer=True)
 
 def plot_curves(run: Run) -> "matplotlib.figure.Figure":
     "Loss and accuracy against epochs, training and validation."
@@ -1091,7 +1360,10 @@ def layer_colors(a: "pandas.DataFrame") -> list[tuple]:
     "Layers of `Run.alphas()` in their order: (name, its rows, its color)."
     import seaborn as sns
     names = list(a.layer.unique())
-    return [(n, a[a.layer == n], color) for n, color in zip(names, sns.color_palette("viridis", len(names)))]
+    return [
+        (n, a[a.layer == n], color)
+        for n, color in zip(names, sns.color_palette("viridis", len(names)))
+    ]
 
 def plot_alphas(run: Run) -> "matplotlib.figure.Figure":
     "α of every layer against epochs, and the share of the regulariser in the pull on α."
@@ -1099,11 +1371,18 @@ def plot_alphas(run: Run) -> "matplotlib.figure.Figure":
     a, (fig, axes) = run.alphas(), plt.subplots(1, 2, figsize=(11, 3.6))
     for name, part, color in layer_colors(a):
         share = part.decay_gradient.abs() / (part.decay_gradient.abs() + part.data_gradient.abs())
-        axes[0].plot(part.epoch, part.alpha, color=color, lw=1.2, label=name); axes[1].plot(part.epoch, share, color=color, lw=1.2)
-    axes[0].set(xlabel="epoch", ylabel="α", ylim=(0, 1.05 * a.alpha.max()), title="learned clip level")
-    axes[1].set(xlabel="epoch", ylabel="λα / (λα + |mean data gradient|)", ylim=(0, 1), title="the regulariser's share of the pull")
+        axes[0].plot(part.epoch, part.alpha, color=color, lw=1.2, label=name)
+        axes[1].plot(part.epoch, share, color=color, lw=1.2)
+    axes[0].set(
+        xlabel="epoch", ylabel="α", ylim=(0, 1.05 * a.alpha.max()), title="learned clip level"
+    )
+    axes[1].set(
+        xlabel="epoch", ylabel="λα / (λα + |mean data gradient|)", ylim=(0, 1),
+        title="the regulariser's share of the pull"
+    )
     for ax in axes: ax.xaxis.get_major_locator().set_params(integer=True)
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="center right", fontsize=7); fig.tight_layout(rect=(0, 0, 0.87, 1))
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="center right", fontsize=7)
+    fig.tight_layout(rect=(0, 0, 0.87, 1))
     return fig
 
 # %% ../nbs/11_runs.ipynb #79efb733
@@ -1113,22 +1392,43 @@ def _one(values) -> Any:
     return found[0] if len(found) == 1 else " and ".join(map(str, found))
 
 def collect(runs: list[Run]) -> list[dict]:
-    "One row for each setting: name without seed, n seeds, mean and sample standard deviation of test and validation top-1."
+    """One row for each setting: name without seed, n seeds, mean and sample standard deviation
+    of test and validation top-1."""
     import statistics as st
     groups: dict[str, list[Run]] = {}
     for x in runs:
-        if x.summary["status"] != "finished": raise ValueError(f"{x.path}: {x.summary['status']}, so no result can be collected")
+        if x.summary["status"] != "finished":
+            raise ValueError(f"{x.path}: {x.summary['status']}, so no result can be collected")
         groups.setdefault(experiment(x), []).append(x)
     out = []
     for g in groups.values():
         seeds = [x.recipe.seed for x in g]
-        if len(set(seeds)) < len(seeds): raise ValueError(f"{g[0].path}: seed {next(s for s in seeds if seeds.count(s) > 1)} is there twice, which is no new evidence")
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(
+                f"{g[0].path}: seed {next(s for s in seeds if seeds.count(s) > 1)} is there twice,"
+                " which is no new evidence"
+            )
         test, valid = ([x.summary[k] for x in g] for k in ("test_top1", "valid_top1"))
         sd = lambda v: st.stdev(v) if len(v) > 1 else None
         known, top5 = None not in valid, [x.summary.get("test_top5") for x in g]
-        origin = {k: _one(x.summary.get(k) for x in g) for k in ("device", "device_name", "threads", "torch", "torchvision", "python", "pact_nb", "commit", "dirty", "data_sha256")}
-        out.append(dict(name=run_name(g[0].recipe).rsplit("_s", 1)[0], seeds=[x.recipe.seed for x in g], n_runs=len(g), test_n=g[0].summary["test_n"], test_mean=st.mean(test), test_std=sd(test), test=test, test_top5=st.mean(top5) if None not in top5 else None,
-                        valid_n=g[0].summary["valid_n"], valid_mean=st.mean(valid) if known else None, valid_std=sd(valid) if known else None, seconds=st.mean(x.summary["seconds"] for x in g), **origin, recipe=json.loads(_without_seed(g[0].recipe))))
+        origin = {
+            k: _one(x.summary.get(k) for x in g)
+            for k in (
+                "device", "device_name", "threads", "torch", "torchvision", "python", "pact_nb",
+                "commit", "dirty", "data_sha256"
+            )
+        }
+        out.append(
+            dict(
+                name=run_name(g[0].recipe).rsplit("_s", 1)[0], seeds=[x.recipe.seed for x in g],
+                n_runs=len(g), test_n=g[0].summary["test_n"], test_mean=st.mean(test),
+                test_std=sd(test), test=test, test_top5=st.mean(top5) if None not in top5 else None,
+                valid_n=g[0].summary["valid_n"], valid_mean=st.mean(valid) if known else None,
+                valid_std=sd(valid) if known else None,
+                seconds=st.mean(x.summary["seconds"] for x in g), **origin,
+                recipe=json.loads(_without_seed(g[0].recipe))
+            )
+        )
     return out
 
 # %% ../nbs/11_runs.ipynb #6304ad05
@@ -1143,18 +1443,31 @@ def _literal(text: str, kind: str) -> Any:
     return text
 
 def _parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m pact_nb.runs", allow_abbrev=False, description="Train by recipe; the same parameters as nbs/train.ipynb.")
-    for f in fields(Recipe): p.add_argument(f"--{f.name}", metavar="X", help=f"{f.metadata['doc']} [{f.default}]".replace("%", "%%"))
-    p.add_argument("--params", metavar="FILE", help="read parameters from a run's params.yaml; others on the line override")
+    p = argparse.ArgumentParser(
+        prog="python -m pact_nb.runs", allow_abbrev=False,
+        description="Train by recipe; the same parameters as nbs/train.ipynb."
+    )
+    for f in fields(Recipe):
+        p.add_argument(
+            f"--{f.name}", metavar="X", help=f"{f.metadata['doc']} [{f.default}]".replace("%", "%%")
+        )
+    p.add_argument(
+        "--params", metavar="FILE",
+        help="read parameters from a run's params.yaml; others on the line override"
+    )
     p.add_argument("--seeds", type=int, metavar="N", help="run seeds 0 … N-1 instead of one")
-    p.add_argument("--collect", nargs="+", metavar="RUN", help="train nothing: print mean and spread of these run folders as JSON")
+    p.add_argument(
+        "--collect", nargs="+", metavar="RUN",
+        help="train nothing: print mean and spread of these run folders as JSON"
+    )
     return p
 
 # %% ../nbs/11_runs.ipynb #ce3aba17
 def _odd_terminals() -> None:
     "A terminal that has no α gets it as an escape; an α is no reason to end a run."
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, ValueError): stream.reconfigure(errors="backslashreplace")
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")
 
 def _flushed() -> None:
     "Write what is left to say; where nobody reads it any more, let it go without a traceback."
@@ -1164,37 +1477,67 @@ def _flushed() -> None:
 
 # %% ../nbs/11_runs.ipynb #dee14373
 def main(argv: Optional[list[str]] = None) -> int:
-    "Entry of `python -m pact_nb.runs`; returns the exit code: 0 done or paused, 1 stopped, 2 wrong parameters, 130 interrupted."
+    """Entry of `python -m pact_nb.runs`; returns the exit code: 0 done or paused, 1 stopped, 2
+    wrong parameters, 130 interrupted."""
     _odd_terminals()
     args, rest = _parser().parse_known_args(argv)
     types = {f.name: str(f.type) for f in fields(Recipe)}
     try:
-        if args.collect: print(json.dumps(collect([Run(p) for p in args.collect]), indent=1)); return 0
-        given = {n: _literal(v, types[n]) for n, v in vars(args).items() if n in types and v is not None}
+        if args.collect:
+            print(json.dumps(collect([Run(p) for p in args.collect]), indent=1))
+            return 0
+        given = {
+            n: _literal(v, types[n]) for n, v in vars(args).items() if n in types and v is not None
+        }
         unknown = {w[2:].split("=")[0]: None for w in rest if w.startswith("--")}
-        if rest and not unknown: raise ValueError(f"cannot read {' '.join(rest)}; parameters are written --name value")
+        if rest and not unknown:
+            raise ValueError(f"cannot read {' '.join(rest)}; parameters are written --name value")
         base = read_params(args.params) if args.params else {}
         r = from_params({**base, **given, **unknown})
-        if args.seeds is not None and args.seeds < 1: raise ValueError(f"seeds must be 1 or more; got {args.seeds}")
-        if args.seeds and r.run_dir: raise ValueError("run_dir names one folder; leave it out with --seeds")
+        if args.seeds is not None and args.seeds < 1:
+            raise ValueError(f"seeds must be 1 or more; got {args.seeds}")
+        if args.seeds and r.run_dir:
+            raise ValueError("run_dir names one folder; leave it out with --seeds")
         return _run_seeds(r, args.seeds) if args.seeds else (_say_result(run(r)), 0)[1]
-    except (NonFiniteError, SaveError, MemoryError, ChildProcessError) as e: print(f"stopped: {e}", file=sys.stderr); return 1
-    except BrokenPipeError: return 1  # whoever read the output has gone
-    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as e: print(f"error: {e}", file=sys.stderr); return 2
-    except Interrupted as e: print(e, file=sys.stderr); return 130
-    except KeyboardInterrupt: print("interrupted; if the run had begun, the same command continues it from its last checkpoint", file=sys.stderr); return 130
+    except (NonFiniteError, SaveError, MemoryError, ChildProcessError) as e:
+        print(f"stopped: {e}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 1  # whoever read the output has gone
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 2
+    except Interrupted as e:
+        print(e, file=sys.stderr)
+        return 130
+    except KeyboardInterrupt:
+        print(
+            "interrupted; if the run had begun, the same command continues it from its last"
+            " checkpoint",
+            file=sys.stderr,
+        )
+        return 130
     finally:
         leave()
         _flushed()
 
 # %% ../nbs/11_runs.ipynb #68275d5e
 def _run_seeds(r: Recipe, n: int) -> int:
-    "Seeds 0 … n-1 under one time limit; finished ones are not run again, one that stops does not stop the others."
+    """Seeds 0 … n-1 under one time limit; finished ones are not run again, one that stops does
+    not stop the others."""
     watch, code = Watch(r.max_minutes, r.save_minutes), 0
     for one in (replace(r, seed=s) for s in range(n)):
-        there = [p for p in same_name(one, find_root()).values() if status_of(p) == "finished" and _is_of(p, one)]
-        try: done = Run(there[0]) if there else run(one, watch=watch)
-        except NonFiniteError as e: print(f"seed {one.seed} stopped: {e}", file=sys.stderr); code = 1; continue
+        there = [
+            p
+            for p in same_name(one, find_root()).values()
+            if status_of(p) == "finished" and _is_of(p, one)
+        ]
+        try:
+            done = Run(there[0]) if there else run(one, watch=watch)
+        except NonFiniteError as e:
+            print(f"seed {one.seed} stopped: {e}", file=sys.stderr)
+            code = 1
+            continue
         _say_result(done)
         if done.summary["status"] == "paused": break
     return code
@@ -1202,7 +1545,10 @@ def _run_seeds(r: Recipe, n: int) -> int:
 def _say_result(x: Run) -> None:
     s = x.summary
     if s["status"] != "finished": return
-    unbroken(print)(f"{s['name']}: test {s['test_top1']:.2%} on {s['test_n']} images, epoch {s['best_epoch']} chosen by {s['chosen_by']}; {os.path.relpath(x.path)}")
+    unbroken(print)(
+        f"{s['name']}: test {s['test_top1']:.2%} on {s['test_n']} images, epoch {s['best_epoch']}"
+        f" chosen by {s['chosen_by']}; {os.path.relpath(x.path)}"
+    )
 
 # %% ../nbs/11_runs.ipynb #c665e88b
 if __name__ == "__main__" and "__file__" in globals(): sys.exit(main())  # not in the notebook

@@ -21,18 +21,34 @@ from .training import validate
 def bitops(
     model: nn.Module,  # float or quantized
     x: Tensor,  # input [N, …]; only its shape matters
-) -> tuple[list[dict], int]:  # a row a layer (layer, macs, w_bits, a_bits, bitops), for one sample; and their sum
-    "Multiply-accumulates × weight bits × input bits of every convolution and linear layer; 32 bits where float."
-    rows = [{k: r[k] for k in ("layer", "macs", "w_bits", "a_bits", "bitops")} for r in cost(model, x)]
+    # a row a layer (layer, macs, w_bits, a_bits, bitops), for one sample; and their sum
+) -> tuple[list[dict], int]:
+    """Multiply-accumulates × weight bits × input bits of every convolution and linear layer; 32
+    bits where float."""
+    rows = [
+        {k: r[k] for k in ("layer", "macs", "w_bits", "a_bits", "bitops")} for r in cost(model, x)
+    ]
     return rows, sum(r["bitops"] for r in rows)
 
 # %% ../nbs/21_sensitivity.ipynb #3bc51acf
-def _low_bit(model: nn.Module, start: Tensor, bits: int = 8, bits_by: str = "", w_quant: str = "sawb", ends: Optional[int] = None) -> nn.Module:
-    "A low-bit copy without training: every α by least squares from `start`, weights rounded at their own scale; `ends`: first and last layer."
-    if rounded := [n for n, m in model.named_modules() if isinstance(m, QuantWeight) and m.w_bits != FLOAT]:
-        raise ValueError(f"sensitivity needs weights trained in float; {rounded[0]} has {model.get_submodule(rounded[0]).w_bits} bits")
+def _low_bit(
+    model: nn.Module, start: Tensor, bits: int = 8, bits_by: str = "", w_quant: str = "sawb",
+    ends: Optional[int] = None
+) -> nn.Module:
+    """A low-bit copy without training: every α by least squares from `start`, weights rounded at
+    their own scale; `ends`: first and last layer."""
+    if rounded := [
+        n for n, m in model.named_modules() if isinstance(m, QuantWeight) and m.w_bits != FLOAT
+    ]:
+        raise ValueError(
+            f"sensitivity needs weights trained in float; {rounded[0]} has"
+            f" {model.get_submodule(rounded[0]).w_bits} bits"
+        )
     ends = bits if ends is None else ends
-    return post_training(model, start, None, bits, bits, first_bits=ends, last_bits=ends, bits_by=bits_by, w_quant=w_quant)
+    return post_training(
+        model, start, None, bits, bits, first_bits=ends, last_bits=ends, bits_by=bits_by,
+        w_quant=w_quant
+    )
 
 # %% ../nbs/21_sensitivity.ipynb #ac953f15
 def _units(model: nn.Module) -> list[tuple[list, list]]:
@@ -40,15 +56,24 @@ def _units(model: nn.Module) -> list[tuple[list, list]]:
     units = []
     for r in report(quantize(model, 8, 8, first_bits=8, last_bits=8)):
         if r["note"].startswith("not "): continue
-        if not r["reads"]: raise ValueError(f"what {r['layer']} reads is not known; sensitivity needs a network that torch.fx can trace")
+        if not r["reads"]:
+            raise ValueError(
+                f"what {r['layer']} reads is not known; sensitivity needs a network that torch.fx"
+                " can trace"
+            )
         layers, reads = [r["layer"]], r["reads"].split(", ")
-        for u in [u for u in units if set(u[1]) & set(reads)]: units.remove(u); layers, reads = u[0] + layers, list(dict.fromkeys(u[1] + reads))
+        for u in [u for u in units if set(u[1]) & set(reads)]:
+            units.remove(u)
+            layers, reads = u[0] + layers, list(dict.fromkeys(u[1] + reads))
         units.append((layers, reads))
     return units
 
 def _changed(base: nn.Module, rule: str, others: int, start: Tensor, w_quant: str) -> nn.Module:
-    "`base` with the bits of `rule`; α of activations whose bits changed is set anew, all others stay."
-    low = quantize(base, others, others, first_bits=others, last_bits=others, bits_by=rule, w_quant=w_quant)
+    """`base` with the bits of `rule`; α of activations whose bits changed is set anew, all
+    others stay."""
+    low = quantize(
+        base, others, others, first_bits=others, last_bits=others, bits_by=rule, w_quant=w_quant
+    )
     keep_scale(low)
     before = {n: m.k for n, m in base.named_modules() if isinstance(m, PACT)}
     for n, m in low.named_modules():
@@ -64,7 +89,9 @@ def sensitivity(
     others: int = 8,  # of all the others; 32: float
     start: Optional[Tensor] = None,  # images from which α is set; None: `x`
     w_quant: str = "sawb",  # "dorefa": with its scale given back by `keep_scale`
-) -> list[dict]:  # a row a layer and bits: layer, names (for `bits_by`), bits, loss, rise (against `others` everywhere), accuracy, macs, bitops
+    # a row a layer and bits: layer, names (for `bits_by`), bits, loss, rise (against `others`
+    # everywhere), accuracy, macs, bitops
+) -> list[dict]:
     "Cross-entropy and accuracy with one layer at a time at `bits`; nothing is trained."
     start = x if start is None else start
     base = _low_bit(model, start, others, w_quant=w_quant)
@@ -74,30 +101,57 @@ def sensitivity(
         n = sum(macs[name] for name in layers)
         for k in (bits,) if isinstance(bits, int) else bits:
             rule = ", ".join(f"{name}={k}" for name in layers + reads)
-            loss, accuracy = plain if k == others else loss_of(_changed(base, rule, others, start, w_quant))
-            rows.append(dict(layer=" + ".join(layers), names=layers + reads, bits=k, loss=loss, rise=loss - plain[0], accuracy=accuracy, macs=n, bitops=n * k * k))
+            loss, accuracy = (
+                plain if k == others else loss_of(_changed(base, rule, others, start, w_quant))
+            )
+            rows.append(
+                dict(
+                    layer=" + ".join(layers), names=layers + reads, bits=k, loss=loss,
+                    rise=loss - plain[0], accuracy=accuracy, macs=n, bitops=n * k * k
+                )
+            )
     return rows
 
 # %% ../nbs/21_sensitivity.ipynb #adb2ee71
 def _options(rows: list[dict], choices: tuple) -> dict[str, list[dict]]:
-    "Layer → its rows, most bits first, with rises that never fall on the way down; `ValueError` for a missing one."
+    """Layer → its rows, most bits first, with rises that never fall on the way down;
+    `ValueError` for a missing one."""
     table = {}
     for name in dict.fromkeys(r["layer"] for r in rows):
         of, high = {r["bits"]: r for r in rows if r["layer"] == name}, None
-        if missing := set(choices) - of.keys(): raise ValueError(f"{name} was not measured at {min(missing)} bits; choices are {', '.join(map(str, choices))}")
-        table[name] = [dict(of[k], rise=(high := of[k]["rise"] if high is None else max(high, of[k]["rise"]))) for k in sorted(choices, reverse=True)]
+        if missing := set(choices) - of.keys():
+            raise ValueError(
+                f"{name} was not measured at {min(missing)} bits; choices are"
+                f" {', '.join(map(str, choices))}"
+            )
+        table[name] = [
+            dict(of[k], rise=(high := of[k]["rise"] if high is None else max(high, of[k]["rise"])))
+            for k in sorted(choices, reverse=True)
+        ]
     return table
 
 def choose_bits(
-    rows: list[dict],  # from `sensitivity`, at all `choices`; only the layers that are to be chosen for
+    # from `sensitivity`, at all `choices`; only the layers that are to be chosen for
+    rows: list[dict],
     budget: float,  # most BitOps of these layers together
     choices: tuple = (2, 4, 8),  # bits a layer may have, for weight and input alike
 ) -> str:  # for `bits_by`
-    "Greedy and additive: lower the layer of least loss per BitOp saved until the budget is met. `ValueError` if it cannot be."
+    """Greedy and additive: lower the layer of least loss per BitOp saved until the budget is
+    met. `ValueError` if it cannot be."""
     table = _options(rows, choices)
     now = dict.fromkeys(table, 0)
-    if (least := sum(o[-1]["bitops"] for o in table.values())) > budget: raise ValueError(f"budget {budget:,.0f} cannot be met: {min(choices)} bits everywhere take {least:,}")
+    if (least := sum(o[-1]["bitops"] for o in table.values())) > budget:
+        raise ValueError(
+            f"budget {budget:,.0f} cannot be met: {min(choices)} bits everywhere take {least:,}"
+        )
     while sum(table[n][i]["bitops"] for n, i in now.items()) > budget:
         here = {n: table[n][i] for n, i in now.items()}
-        _, n, now[n] = min(((o["rise"] - here[n]["rise"]) / (here[n]["bitops"] - o["bitops"]), n, i) for n, i in now.items() for i, o in enumerate(table[n]) if i > now[n])
-    return ", ".join(f"{name}={table[n][i]['bits']}" for n, i in now.items() for name in table[n][i]["names"])
+        _, n, now[n] = min(
+            ((o["rise"] - here[n]["rise"]) / (here[n]["bitops"] - o["bitops"]), n, i)
+            for n, i in now.items()
+            for i, o in enumerate(table[n])
+            if i > now[n]
+        )
+    return ", ".join(
+        f"{name}={table[n][i]['bits']}" for n, i in now.items() for name in table[n][i]["names"]
+    )

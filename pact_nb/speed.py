@@ -16,7 +16,8 @@ from .core import buffers_kept, in_words
 from .fused import quiet_builder
 
 # %% ../nbs/08d_speed.ipynb #51744bab
-FUSE_MACS = 5e10  # from this much work on a CPU, the fused operators are used: half a minute of training
+# from this much work on a CPU, the fused operators are used: half a minute of training
+FUSE_MACS = 5e10
 COMPILE_MACS = 3e12  # from this much, compiling pays where nothing is fused
 COMPILE_FUSED_MACS = 3e13  # and where the fused operators are at work
 CODE_MACS = 1e9  # a step of fewer gains nothing from convolutions in codes
@@ -27,25 +28,41 @@ def choose_engine(
     compile: str = "auto",  # "auto", "on" or "off"
     fused: str = "auto",  # "auto", "on", "values" (on, but no convolution in codes) or "off"
     fusable: bool = True,  # one process, on a CPU, in float32, with a PACT in the network
-) -> tuple[bool, bool, bool]:  # whether to use the fused operators, whether in codes, whether to compile
+    # whether to use the fused operators, whether in codes, whether to compile
+) -> tuple[bool, bool, bool]:
     "What a run should use, by its size; 'on' and 'off' decide for themselves."
     fuse = fusable and (fused in ("on", "values") or (fused == "auto" and work >= FUSE_MACS))
-    return fuse, fuse and fused != "values" and step >= CODE_MACS, compile == "on" or (compile == "auto" and work >= (COMPILE_FUSED_MACS if fuse else COMPILE_MACS))
+    return (
+        fuse, fuse and fused != "values" and step >= CODE_MACS,
+        compile == "on"
+        or (compile == "auto" and work >= (COMPILE_FUSED_MACS if fuse else COMPILE_MACS)),
+    )
 
 # %% ../nbs/08d_speed.ipynb #f1f2a03a
 def engine_name(fused: bool, codes: bool, compiled: bool, why: str = "") -> str:
-    "'eager', 'fused', 'codes' (fused, convolutions in whole numbers), 'compiled', 'fused, compiled' or 'codes, compiled', and why not more."
-    return (", ".join(n for n, on in (("codes" if codes else "fused", fused), ("compiled", compiled)) if on) or "eager") + (f" ({why})" if why else "")
+    """'eager', 'fused', 'codes' (fused, convolutions in whole numbers), 'compiled', 'fused,
+    compiled' or 'codes, compiled', and why not more."""
+    return (
+        ", ".join(
+            n for n, on in (("codes" if codes else "fused", fused), ("compiled", compiled)) if on
+        )
+        or "eager"
+    ) + (f" ({why})" if why else "")
 
 def engine_of(name: str) -> tuple[bool, bool, bool]:
     "(fused, in codes, compiled) of an engine's name."
     words = name.split(" (")[0].split(", ")
-    if set(words) - {"eager", "fused", "codes", "compiled"}: raise ValueError(f"{name!r} is no engine; known: eager, fused, codes, compiled, and the middle two with compiled behind a comma")
+    if set(words) - {"eager", "fused", "codes", "compiled"}:
+        raise ValueError(
+            f"{name!r} is no engine; known: eager, fused, codes, compiled, and the middle two with"
+            " compiled behind a comma"
+        )
     return bool({"fused", "codes"} & set(words)), "codes" in words, "compiled" in words
 
 # %% ../nbs/08d_speed.ipynb #0269cb20
 def try_compile(model: nn.Module, xb: Tensor) -> tuple[Optional[Callable], str]:
-    "(compiled model, '') or (None, why not), after one forward and backward of `xb`; the model is unchanged."
+    """(compiled model, '') or (None, why not), after one forward and backward of `xb`; the model
+    is unchanged."""
     quiet_builder()
     try:
         compiled = torch.compile(model, dynamic=False)
@@ -60,13 +77,15 @@ def keep_freed_memory() -> bool:
     "Ask glibc to keep freed blocks for reuse (mallopt); False where there is no glibc."
     try: mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError): return False
-    return bool(mallopt(-3, 32 << 20) and mallopt(-1, 2**31 - 1))  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+    # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+    return bool(mallopt(-3, 32 << 20) and mallopt(-1, 2**31 - 1))
 
 # %% ../nbs/08d_speed.ipynb #c6fa5d27
 THREAD_MACS = 1e9  # a step of fewer multiply-accumulates runs in one thread
 
 def choose_threads(step_macs: float) -> int:
-    "Threads for a training step of so many multiply-accumulates (three forwards): torch's number, or 1 for a small step."
+    """Threads for a training step of so many multiply-accumulates (three forwards): torch's
+    number, or 1 for a small step."""
     return torch.get_num_threads() if step_macs >= THREAD_MACS else 1
 
 @contextmanager

@@ -18,24 +18,30 @@ def warm(
     model: nn.Module,  # a quantized network; changed in place
     on: bool,  # True: no rounding anywhere; False: the network as quantized
 ) -> None:
-    "Switch rounding off or on, in every PACT (which then clips only) and every weight; bits and parameters stay."
+    """Switch rounding off or on, in every PACT (which then clips only) and every weight; bits
+    and parameters stay."""
     for m in model.modules():
         if isinstance(m, (PACT, QuantWeight)): m.warm = bool(on)
 
 # %% ../nbs/05b_stages.ipynb #cf47ec3f
 def _scaled_layers(model: nn.Module) -> dict[str, QuantWeight]:
-    return {n: m for n, m in model.named_modules() if isinstance(m, QuantWeight) and m.takes_scale()}
+    return {
+        n: m for n, m in model.named_modules() if isinstance(m, QuantWeight) and m.takes_scale()
+    }
 
 def add_scales(model: nn.Module) -> None:
-    "Give every layer with DoReFa weights of 2 to 8 bits a buffer `weight_scale` of 1, to load a state dict that has them."
-    for m in _scaled_layers(model).values(): m.register_buffer("weight_scale", torch.ones_like(m.weight[(0,) * m.weight.dim()].detach()))
+    """Give every layer with DoReFa weights of 2 to 8 bits a buffer `weight_scale` of 1, to load
+    a state dict that has them."""
+    for m in _scaled_layers(model).values():
+        m.register_buffer("weight_scale", torch.ones_like(m.weight[(0,) * m.weight.dim()].detach()))
 
 # %% ../nbs/05b_stages.ipynb #d8f0631f
 @torch.no_grad()
 def keep_scale(
     model: nn.Module,  # a quantized network whose weights come from a float run; changed in place
 ) -> dict[str, float]:  # name of each layer → its new `weight_scale`, std(w)/std(w_q)
-    "Give DoReFa's weights the scale of the float weights; layers with SAWB, 1 or 32 bits keep it anyway."
+    """Give DoReFa's weights the scale of the float weights; layers with SAWB, 1 or 32 bits keep
+    it anyway."""
     found = {}
     for name, m in _scaled_layers(model).items():
         try: found[name] = m.keep_scale().item()
@@ -56,7 +62,8 @@ def reestimate_norms(
 ) -> int:  # batches seen
     """Running mean and variance of each batch norm as plain means over `batches`.
 
-    All else runs in evaluation mode. `ValueError` for no batch. After an error everything is as before."""
+    All else runs in evaluation mode. `ValueError` for no batch. After an error everything is as
+    before."""
     norms, n = _norms(model), 0
     before, kept = [(b, b.clone()) for m in norms for b in m.buffers()], [m.momentum for m in norms]
     try:

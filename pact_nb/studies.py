@@ -17,32 +17,56 @@ from .runs import OTHER_RUNS, Run, collect, differences, find_root, status_of
 from .sweeps import make_executor, run_plain, save_report
 
 # %% ../nbs/11c_studies.ipynb #64686378
-def _folder_of(name: str) -> str: return "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
+def _folder_of(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
 
 def waves(
-    settings: dict[str, dict],  # name → parameters; "@name" in `init` or `teacher`: the run of that setting
+    # name → parameters; "@name" in `init` or `teacher`: the run of that setting
+    settings: dict[str, dict],
 ) -> list[list[str]]:  # names, in the order in which they can run
     "Settings whose networks others need come first; `ValueError` for an unknown name or a circle."
-    needs = {n: {v[1:] for k, v in s.items() if k in OTHER_RUNS and isinstance(v, str) and v.startswith("@")} for n, s in settings.items()}
+    needs = {
+        n: {
+            v[1:]
+            for k, v in s.items()
+            if k in OTHER_RUNS and isinstance(v, str) and v.startswith("@")
+        }
+        for n, s in settings.items()
+    }
     for n, others in needs.items():
-        if unknown := others - settings.keys(): raise ValueError(f"{n} builds on {', '.join(sorted(unknown))}, which is no setting; settings are {', '.join(settings)}")
+        if unknown := others - settings.keys():
+            raise ValueError(
+                f"{n} builds on {', '.join(sorted(unknown))}, which is no setting; settings are"
+                f" {', '.join(settings)}"
+            )
     out, done = [], set()
     while len(done) < len(settings):
         ready = [n for n in settings if n not in done and needs[n] <= done]
-        if not ready: raise ValueError(f"{', '.join(n for n in settings if n not in done)} build on each other")
+        if not ready:
+            raise ValueError(
+                f"{', '.join(n for n in settings if n not in done)} build on each other"
+            )
         out.append(ready); done |= set(ready)
     return out
 
 # %% ../nbs/11c_studies.ipynb #e3eb8d87
-def study_params(settings: dict[str, dict], base: dict, seeds: int, folder: Path) -> dict[tuple[str, int], dict]:
-    "(setting, seed) → parameters of one run, with `run_dir`; `ValueError` or `TypeError` for a wrong one."
+def study_params(
+    settings: dict[str, dict], base: dict, seeds: int, folder: Path
+) -> dict[tuple[str, int], dict]:
+    """(setting, seed) → parameters of one run, with `run_dir`; `ValueError` or `TypeError` for a
+    wrong one."""
     if seeds < 1: raise ValueError(f"seeds must be 1 or more; got {seeds}")
-    if len({_folder_of(n) for n in settings}) < len(settings): raise ValueError("two settings would be written to one folder; give them other names")
+    if len({_folder_of(n) for n in settings}) < len(settings):
+        raise ValueError("two settings would be written to one folder; give them other names")
     at, out = lambda n, s: str(Path(folder).resolve() / f"{_folder_of(n)}_s{s}"), {}
     for n, own in settings.items():
         for s in range(seeds):
             p = {**base, **own, "seed": s, "run_dir": at(n, s)}
-            p |= {k: at(p[k][1:], s) for k in OTHER_RUNS if isinstance(p.get(k), str) and p[k].startswith("@")}
+            p |= {
+                k: at(p[k][1:], s)
+                for k in OTHER_RUNS
+                if isinstance(p.get(k), str) and p[k].startswith("@")
+            }
             from_params(p); out[n, s] = p
     return out
 
@@ -57,7 +81,8 @@ def study(
     say: Callable[[str], None] = print,
     note: Callable[[list[Run]], dict] = lambda runs: {},  # more to keep of a setting, from its runs
 ) -> list[dict]:  # a row a setting: `setting`, and what `runs.collect` says
-    "Run every setting with every seed, those missing only; `RuntimeError` names what failed, and what is done stays."
+    """Run every setting with every seed, those missing only; `RuntimeError` names what failed,
+    and what is done stays."""
     folder = Path(folder) if folder else find_root() / "runs" / Path(out).stem
     jobs, done = study_params(settings, base or {}, seeds, folder), 0
     for names in waves(settings):
@@ -66,8 +91,16 @@ def study(
         done += len(wave) - len(todo)
         with make_executor("process", workers, 1) as ex:
             running = {ex.submit(run_plain, p): key for key, p in todo.items()}
-            failed = [f"{running[f]}: {f.result()}" for f in as_completed(running) if _tell(f, running[f], (done := done + 1), len(jobs), say)]
-        if failed: raise RuntimeError(f"{len(failed)} of {len(jobs)} runs failed; the others are kept. {'; '.join(failed[:3])}")
+            failed = [
+                f"{running[f]}: {f.result()}"
+                for f in as_completed(running)
+                if _tell(f, running[f], (done := done + 1), len(jobs), say)
+            ]
+        if failed:
+            raise RuntimeError(
+                f"{len(failed)} of {len(jobs)} runs failed; the others are kept."
+                f" {'; '.join(failed[:3])}"
+            )
     made = {n: [Run(jobs[n, s]["run_dir"]) for s in range(seeds)] for n in settings}
     rows = [dict(setting=n, **collect(runs)[0], **note(runs)) for n, runs in made.items()]
     save_report(out, rows, [])
@@ -77,7 +110,11 @@ def study(
 def _there(p: dict) -> bool:
     "Whether this run is finished; `ValueError` if the folder holds another one."
     if status_of(Path(p["run_dir"])) == "none": return False
-    if differ := differences(Run(p["run_dir"]).recipe, from_params(p)): raise ValueError(f"{p['run_dir']} holds a run of another recipe ({'; '.join(differ[:3])}); delete it, or choose another folder")
+    if differ := differences(Run(p["run_dir"]).recipe, from_params(p)):
+        raise ValueError(
+            f"{p['run_dir']} holds a run of another recipe ({'; '.join(differ[:3])}); delete it, or"
+            " choose another folder"
+        )
     return status_of(Path(p["run_dir"])) == "finished"
 
 def _tell(f: Any, key: tuple, i: int, n: int, say: Callable) -> Optional[str]:
@@ -89,7 +126,10 @@ def _tell(f: Any, key: tuple, i: int, n: int, say: Callable) -> Optional[str]:
 def read_study(path: str | Path) -> dict[str, dict]:
     "Setting → row, from the JSON that `study` wrote; `FileNotFoundError` says how to make it."
     path = Path(path)
-    if not path.is_file(): raise FileNotFoundError(f"{path} is not there: run the study of this page first (its cell marked slow)")
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is not there: run the study of this page first (its cell marked slow)"
+        )
     return {r["setting"]: r for r in json.loads(path.read_text(encoding="utf8"))["rows"]}
 
 def compare(
@@ -110,12 +150,27 @@ def compare(
 def study_table(rows: dict[str, dict]) -> "pandas.DataFrame":
     "A line a setting: mean, standard deviation, n, and what every row shares in the caption."
     import pandas as pd
-    return pd.DataFrame([dict(setting=n, test=f"{100 * r['test_mean']:.2f} ± {100 * (math.nan if r['test_std'] is None else r['test_std']):.2f}", valid=None if r["valid_mean"] is None else f"{100 * r['valid_mean']:.2f}", n=r["n_runs"]) for n, r in rows.items()]).set_index("setting")
+    return pd.DataFrame([
+        dict(
+            setting=n,
+            test=(
+                f"{100 * r['test_mean']:.2f} ±"
+                f" {100 * (math.nan if r['test_std'] is None else r['test_std']):.2f}"
+            ),
+            valid=None if r["valid_mean"] is None else f"{100 * r['valid_mean']:.2f}",
+            n=r["n_runs"],
+        )
+        for n, r in rows.items()
+    ]).set_index("setting")
 
 def study_caption(rows: dict[str, dict]) -> str:
     "Data set, test images, epochs, device and versions, from the rows themselves."
     r = next(iter(rows.values()))
-    return f"{r['recipe']['dataset']}, {r['recipe']['model']}, {r['test_n']:,} test images, {r['recipe']['epochs']} epochs, n = {r['n_runs']} seeds; {r['device']}, torch {r['torch']}"
+    return (
+        f"{r['recipe']['dataset']}, {r['recipe']['model']}, {r['test_n']:,} test images,"
+        f" {r['recipe']['epochs']} epochs, n = {r['n_runs']} seeds; {r['device']}, torch"
+        f" {r['torch']}"
+    )
 
 # %% ../nbs/11c_studies.ipynb #dfd55e5f
 def plot_study(
@@ -130,9 +185,21 @@ def plot_study(
     fig, ax = plt.subplots(figsize=(7, 0.6 + 0.3 * len(rows)))
     for i, (n, r) in enumerate(rows.items()):
         color = palette[kinds.index(groups[n]) % 10] if groups and n in groups else palette[0]
-        ax.errorbar(100 * r["test_mean"], i, xerr=100 * (r["test_std"] or 0), fmt="|", ms=12, color=color, capsize=3, lw=1.5)
-        ax.plot([100 * t for t in r["test"]], [i] * len(r["test"]), "o", ms=3, color=color, alpha=0.5)
-        if paper and n in paper: ax.plot(100 * paper[n], i, "D", mfc="none", ms=7, color="black", label=None if ax.get_legend_handles_labels()[0] else "the paper")
+        ax.errorbar(
+            100 * r["test_mean"], i, xerr=100 * (r["test_std"] or 0), fmt="|", ms=12, color=color,
+            capsize=3, lw=1.5
+        )
+        ax.plot(
+            [100 * t for t in r["test"]], [i] * len(r["test"]), "o", ms=3, color=color, alpha=0.5
+        )
+        if paper and n in paper:
+            ax.plot(
+                100 * paper[n], i, "D", mfc="none", ms=7, color="black",
+                label=None if ax.get_legend_handles_labels()[0] else "the paper"
+            )
     if paper: ax.legend(fontsize=8)
-    ax.set(yticks=range(len(rows)), ylim=(len(rows) - 0.5, -0.5), xlabel="test accuracy / %"); ax.set_yticklabels(rows, fontsize=8); ax.set_title(study_caption(rows), fontsize=8); fig.tight_layout()
+    ax.set(yticks=range(len(rows)), ylim=(len(rows) - 0.5, -0.5), xlabel="test accuracy / %")
+    ax.set_yticklabels(rows, fontsize=8)
+    ax.set_title(study_caption(rows), fontsize=8)
+    fig.tight_layout()
     return fig

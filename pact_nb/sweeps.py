@@ -27,33 +27,47 @@ from typing import Any, Callable, Iterator, Optional, Union, get_args, get_origi
 import pact_nb
 from .checkpoints import Interrupted, SaveError, stop_signals, write_atomic
 from .parallel import usable_cores
-from .recipes import (RECIPES, Snapshot, did_you_mean, field_types, from_params, given_parameters,
-                             idle_fields, short)
-from .runs import VOLATILE, Run, collect, differences, experiment, find_root, make_folder, run, run_name
+from pact_nb.recipes import (
+    RECIPES, Snapshot, did_you_mean, field_types, from_params, given_parameters, idle_fields, short
+)
+from pact_nb.runs import (
+    VOLATILE, Run, collect, differences, experiment, find_root, make_folder, run, run_name
+)
 
 # %% ../nbs/11b_sweeps.ipynb #85b2fbd1
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "True or False"}
 
 def _fits(value: Any, kind: Any) -> bool:
     if isinstance(kind, tuple): return value in kind and not isinstance(value, bool)
-    if get_origin(kind) is Union: return any(value is None if k is type(None) else _fits(value, k) for k in get_args(kind))
-    return isinstance(value, (int, float) if kind is float else kind) and (kind is bool or not isinstance(value, bool))
+    if get_origin(kind) is Union:
+        return any(value is None if k is type(None) else _fits(value, k) for k in get_args(kind))
+    return isinstance(value, (int, float) if kind is float else kind) and (
+        kind is bool or not isinstance(value, bool)
+    )
 
 def _says(kind: Any) -> str:
     if isinstance(kind, tuple): return "one of " + ", ".join(kind)
-    if get_origin(kind) is Union: return " or ".join("None" if k is type(None) else _WORDS[k] for k in get_args(kind))
+    if get_origin(kind) is Union:
+        return " or ".join("None" if k is type(None) else _WORDS[k] for k in get_args(kind))
     return _WORDS[kind]
 
 def strict(
     before: Snapshot,  # `Snapshot(globals())`, made before the parameters
     allowed: dict[str, Any],  # name → str, int, float, bool, Optional of one, or a tuple of choices
 ) -> dict[str, Any]:  # the parameters given
-    "A notebook's parameters; `ValueError` for an unknown name, `TypeError` for a value of the wrong kind."
+    """A notebook's parameters; `ValueError` for an unknown name, `TypeError` for a value of the
+    wrong kind."""
     given = given_parameters(before, allowed)
     for k, v in given.items():
-        if k not in allowed: raise ValueError(f"unknown parameter {k!r}{did_you_mean(k, allowed)} (known: {', '.join(allowed)})")
+        if k not in allowed:
+            raise ValueError(
+                f"unknown parameter {k!r}{did_you_mean(k, allowed)} (known: {', '.join(allowed)})"
+            )
         says = f"{k} must be {_says(allowed[k])}; got {short(v)}"
-        if not _fits(v, allowed[k]): raise (ValueError if isinstance(allowed[k], tuple) else TypeError)(says + (did_you_mean(v, allowed[k]) if isinstance(allowed[k], tuple) else ""))
+        if not _fits(v, allowed[k]):
+            raise (ValueError if isinstance(allowed[k], tuple) else TypeError)(
+                says + (did_you_mean(v, allowed[k]) if isinstance(allowed[k], tuple) else "")
+            )
     return given
 
 # %% ../nbs/11b_sweeps.ipynb #7ec59ea0
@@ -61,7 +75,11 @@ def parse_bits(text: str, what: str = "a_bits") -> list[int]:
     "'2,3,32' → [2, 3, 32]; `ValueError` for anything but bit-widths, each once."
     try: bits = [int(p) for p in text.split(",")]
     except ValueError: bits = []
-    if not bits or len(set(bits)) < len(bits) or any(b != 32 and not 1 <= b <= 8 for b in bits): raise ValueError(f"{what} must be whole numbers from 1 to 8, or 32, separated by commas and each once, as in 2,3,4,32; got {text!r}")
+    if not bits or len(set(bits)) < len(bits) or any(b != 32 and not 1 <= b <= 8 for b in bits):
+        raise ValueError(
+            f"{what} must be whole numbers from 1 to 8, or 32, separated by commas and each once,"
+            f" as in 2,3,4,32; got {text!r}"
+        )
     return bits
 
 def _value(text: str, kind: type) -> Any:
@@ -73,7 +91,8 @@ def _value(text: str, kind: type) -> Any:
 
 # %% ../nbs/11b_sweeps.ipynb #443e6c46
 def parse_params(text: str) -> dict[str, Any]:
-    "'lr=0.05, milestones=60,120' → a dict in the types of the recipe's fields; `ValueError` for an unknown name."
+    """'lr=0.05, milestones=60,120' → a dict in the types of the recipe's fields; `ValueError`
+    for an unknown name."""
     kinds, words = field_types(), {}
     for piece in text.split(",") if text.strip() else ():
         name, is_new, value = (w.strip() for w in piece.partition("="))
@@ -82,16 +101,27 @@ def parse_params(text: str) -> dict[str, Any]:
             if name in words: raise ValueError(f"params names {name} twice; got {text!r}")
             words[name] = value
         elif last in ("milestones", "bits_by"): words[last] += "," + piece.strip()
-        else: raise ValueError(f"params must be name=value, name=value; cannot read {piece.strip()!r}{did_you_mean(name, kinds)}")
+        else:
+            raise ValueError(
+                f"params must be name=value, name=value; cannot read {piece.strip()!r}"
+                + did_you_mean(name, kinds)
+            )
     return {n: _value(v, kinds[n]) for n, v in words.items()}
 
 # %% ../nbs/11b_sweeps.ipynb #3c65351a
-SWEPT = ("recipe", "a_bits", "w_bits", "activation", "seed", "run_dir", "resume")  # set by the sweep, so not to be given to it
+# set by the sweep, so not to be given to it
+SWEPT = ("recipe", "a_bits", "w_bits", "activation", "seed", "run_dir", "resume")
 
 def _with_extra(settings: list[dict], extra: dict) -> list[dict]:
-    "Each setting with those of `extra` that have an effect in it; `ValueError` for one that has none in any."
-    low = from_params({"recipe": settings[0]["recipe"], "a_bits": 4, "w_bits": 4, "activation": "pact"} | extra)
-    out = [s | {k: v for k, v in extra.items() if k not in idle_fields(replace(low, **s))} for s in settings]
+    """Each setting with those of `extra` that have an effect in it; `ValueError` for one that
+    has none in any."""
+    low = from_params(
+        {"recipe": settings[0]["recipe"], "a_bits": 4, "w_bits": 4, "activation": "pact"} | extra
+    )
+    out = [
+        s | {k: v for k, v in extra.items() if k not in idle_fields(replace(low, **s))}
+        for s in settings
+    ]
     for k, v in extra.items():
         if not any(k in s for s in out): from_params(out[0] | {k: v})
     return out
@@ -99,7 +129,9 @@ def _with_extra(settings: list[dict], extra: dict) -> list[dict]:
 def _pairs(a_bits: list[int], w_bits: Any, activation: str) -> list[tuple[int, int]]:
     "(w, a) of one activation, without repeats."
     levels = [32] if activation == "relu" else a_bits
-    return list(dict.fromkeys((w, a) for a in levels for w in ([a] if w_bits == "same" else w_bits)))
+    return list(
+        dict.fromkeys((w, a) for a in levels for w in ([a] if w_bits == "same" else w_bits))
+    )
 
 # %% ../nbs/11b_sweeps.ipynb #5e8c986c
 MOST_SEEDS = 10_000  # of a setting
@@ -110,24 +142,43 @@ def jobs(
     w_bits: str | list[int] = "same",  # "same": as the activations
     activations: list[str] = ("pact",),  # pact, dorefa, relu
     seeds: int = 1,  # 0 … seeds-1
-    extra: Optional[dict] = None,  # other parameters, as for `train.ipynb`; left out of a job where they have no effect
+    # other parameters, as for `train.ipynb`; left out of a job where they have no effect
+    extra: Optional[dict] = None,
 ) -> list[dict]:  # parameters of one run each
-    "All combinations, checked; `ValueError` or `TypeError` names what is wrong before anything has run."
-    extra = {k: str(Path(v).resolve()) if k == "data_dir" and isinstance(v, str) else v for k, v in (extra or {}).items()}
-    if not 1 <= seeds <= MOST_SEEDS: raise ValueError(f"seeds must be from 1 to {MOST_SEEDS}; got {seeds}")
-    if w_bits != "same" and not isinstance(w_bits, (list, tuple)): raise ValueError(f"w_bits must be 'same' or a list of bit-widths; got {w_bits!r}")
+    """All combinations, checked; `ValueError` or `TypeError` names what is wrong before anything
+    has run."""
+    extra = {
+        k: str(Path(v).resolve()) if k == "data_dir" and isinstance(v, str) else v
+        for k, v in (extra or {}).items()
+    }
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise ValueError(f"seeds must be from 1 to {MOST_SEEDS}; got {seeds}")
+    if w_bits != "same" and not isinstance(w_bits, (list, tuple)):
+        raise ValueError(f"w_bits must be 'same' or a list of bit-widths; got {w_bits!r}")
     for k in SWEPT:
-        if k in extra: raise ValueError(f"{k} is set by the sweep; leave it out of the extra parameters")
+        if k in extra:
+            raise ValueError(f"{k} is set by the sweep; leave it out of the extra parameters")
     from_params({"recipe": recipe})
-    settings = [dict(recipe=recipe, a_bits=a, w_bits=w, activation=act) for act in dict.fromkeys(activations) for w, a in _pairs(a_bits, w_bits, act)]
+    settings = [
+        dict(recipe=recipe, a_bits=a, w_bits=w, activation=act)
+        for act in dict.fromkeys(activations)
+        for w, a in _pairs(a_bits, w_bits, act)
+    ]
     out = [s | dict(seed=i) for s in _with_extra(settings, extra) for i in range(seeds)]
     [(name, often), *_] = Counter(run_name(from_params(j)) for j in out).most_common(1)
     if often > 1: raise ValueError(f"two jobs are named {name}")
     return out
 
-def read_jobs(recipe: str, a_bits: str | int, w_bits: str | int, activations: str, seeds: int, extra: dict) -> list[dict]:
-    "`jobs` from lists as a notebook's parameters or a command line have them: texts, separated by commas."
-    return jobs(recipe, parse_bits(str(a_bits)), w_bits if w_bits == "same" else parse_bits(str(w_bits), "w_bits"), [a.strip() for a in activations.split(",")], seeds, extra)
+def read_jobs(
+    recipe: str, a_bits: str | int, w_bits: str | int, activations: str, seeds: int, extra: dict
+) -> list[dict]:
+    """`jobs` from lists as a notebook's parameters or a command line have them: texts, separated
+    by commas."""
+    return jobs(
+        recipe, parse_bits(str(a_bits)),
+        w_bits if w_bits == "same" else parse_bits(str(w_bits), "w_bits"),
+        [a.strip() for a in activations.split(",")], seeds, extra
+    )
 
 # %% ../nbs/11b_sweeps.ipynb #0f4ae1a0
 def run_notebook(
@@ -138,9 +189,15 @@ def run_notebook(
     from papermill.exceptions import PapermillExecutionError
     source = find_root() / "nbs" / "train.ipynb"
     if not source.is_file(): return f"{source} is not there; a sweep needs the project's notebooks"
-    try: execute_notebook(source, f"{params['run_dir']}.ipynb", params, progress_bar=False, log_output=False)
-    except PapermillExecutionError as e: return f"{e.ename}: {e.evalue}"
-    except Exception as e: return f"{type(e).__name__}: {e}"  # a kernel that dies, a full disk: this job's failure, not the sweep's
+    try:
+        execute_notebook(
+            source, f"{params['run_dir']}.ipynb", params, progress_bar=False, log_output=False
+        )
+    except PapermillExecutionError as e:
+        return f"{e.ename}: {e.evalue}"
+    # a kernel that dies, a full disk: this job's failure, not the sweep's
+    except Exception as e:
+        return f"{type(e).__name__}: {e}"
     return None
 
 # %% ../nbs/11b_sweeps.ipynb #290cd112
@@ -156,7 +213,8 @@ def _end_with_parent(seconds: float = 60.0) -> None:
     os._exit(1)
 
 def _serve(pipe: Any, env: dict[str, str]) -> None:
-    "Life of a process: answer `(function, arguments)` with `(result, error)` until the pipe closes."
+    """Life of a process: answer `(function, arguments)` with `(result, error)` until the pipe
+    closes."""
     _environment(env)
     Thread(target=_end_with_parent, daemon=True).start()
     with suppress(EOFError, KeyboardInterrupt, BrokenPipeError):
@@ -168,9 +226,13 @@ def _serve(pipe: Any, env: dict[str, str]) -> None:
 
 @contextmanager
 def _dask(workers: int, env: dict[str, str]) -> Iterator[Executor]:
-    try: from distributed import Client, LocalCluster
-    except ImportError: raise ImportError("executor dask needs distributed: pip install distributed") from None
-    with LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, env=env) as cluster, Client(cluster) as client:
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise ImportError("executor dask needs distributed: pip install distributed") from None
+    with LocalCluster(
+        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, env=env
+    ) as cluster, Client(cluster) as client:
         client.run(_environment, env)
         yield client.get_executor(pure=False, retries=0)
 
@@ -238,10 +300,20 @@ def make_executor(
     workers: int = 2,  # jobs at a time
     threads: Optional[int] = None,  # threads of each job; not given: cores / workers
 ) -> Iterator[Executor]:
-    "An executor that is closed at the end; jobs inherit `OMP_NUM_THREADS`. `ValueError` for a wrong kind or number."
-    if kind not in EXECUTORS: raise ValueError(f"executor must be one of {', '.join(EXECUTORS)}; got {kind!r}{did_you_mean(kind, EXECUTORS)}")
-    if workers < 1 or (threads is not None and threads < 1): raise ValueError(f"workers and threads must be 1 or more; got {workers} and {threads}")
-    if kind == "thread" and threads is not None: raise ValueError("executor thread: all share the threads of this process; leave threads out, or use process")
+    """An executor that is closed at the end; jobs inherit `OMP_NUM_THREADS`. `ValueError` for a
+    wrong kind or number."""
+    if kind not in EXECUTORS:
+        raise ValueError(
+            f"executor must be one of {', '.join(EXECUTORS)}; got"
+            f" {kind!r}{did_you_mean(kind, EXECUTORS)}"
+        )
+    if workers < 1 or (threads is not None and threads < 1):
+        raise ValueError(f"workers and threads must be 1 or more; got {workers} and {threads}")
+    if kind == "thread" and threads is not None:
+        raise ValueError(
+            "executor thread: all share the threads of this process; leave threads out, or use"
+            " process"
+        )
     env = dict(OMP_NUM_THREADS=str(threads or max(1, usable_cores() // workers)))
     if kind == "dask": made = _dask(workers, env)
     elif kind == "process": made = Processes(workers, env)
@@ -255,7 +327,11 @@ def _state(job: dict, path: Path) -> tuple[str, str]:
     try: there = Run(path)
     except (ValueError, TypeError) as e: return "failed", str(e)
     other = differences(there.recipe, from_params(job))
-    if other: return "failed", f"{path} holds a run of another recipe ({'; '.join(other)}); choose another folder"
+    if other:
+        return (
+            "failed",
+            f"{path} holds a run of another recipe ({'; '.join(other)}); choose another folder"
+        )
     status = there.summary["status"]
     if status == "stopped": return "failed", f"stopped before: {there.summary.get('error', '')}"
     return ("skipped", "") if status == "finished" else ("resumed", "")
@@ -267,15 +343,23 @@ def _row(name: str, status: str, error: str, path: Path) -> dict:
         try: said = Run(path).summary
         except (ValueError, TypeError, OSError) as e: status, error = "failed", str(e)
     if said.get("status") == "paused": status = "paused"
-    elif said and said["status"] != "finished": status, error = "failed", said.get("error", f"the run is {said['status']}")
-    return dict(run=name, status="finished" if status == "new" else status, test_top1=said.get("test_top1"), seconds=said.get("seconds"), error=error)
+    elif said and said["status"] != "finished":
+        status, error = "failed", said.get("error", f"the run is {said['status']}")
+    return dict(
+        run=name, status="finished" if status == "new" else status, test_top1=said.get("test_top1"),
+        seconds=said.get("seconds"), error=error
+    )
 
 # %% ../nbs/11b_sweeps.ipynb #3e47a6db
 def _folders(jobs: list[dict], folder: str | Path) -> dict[str, Path]:
     "Name of each run → its folder; `ValueError` if two jobs would be written to one."
     names = [run_name(from_params(j)) for j in jobs]
     twice = {n for n, often in Counter(names).items() if often > 1}
-    if twice: raise ValueError(f"two jobs would be written to one folder ({', '.join(sorted(twice))}); sweep them into two folders")
+    if twice:
+        raise ValueError(
+            f"two jobs would be written to one folder ({', '.join(sorted(twice))}); sweep them into"
+            " two folders"
+        )
     return {n: Path(folder).resolve() / n for n in names}
 
 # %% ../nbs/11b_sweeps.ipynb #0264b19a
@@ -321,9 +405,12 @@ def sweep(
     jobs: list[dict],  # from `jobs`
     folder: str | Path,  # made if missing; run `name` is in `folder/name`, its notebook beside it
     executor: Executor,  # from `make_executor`, or any other
-    run_one: Callable[[dict], Optional[str]] = run_notebook,  # gets a job with its `run_dir`, returns an error or None; must be picklable for processes
+    # gets a job with its `run_dir`, returns an error or None; must be picklable for processes
+    run_one: Callable[[dict], Optional[str]] = run_notebook,
     say: Callable[[str], None] = print,
-) -> "pandas.DataFrame":  # run, status (finished, skipped, resumed, paused, failed), test_top1, seconds, error; failures last
+    # run, status (finished, skipped, resumed, paused, failed), test_top1, seconds, error; failures
+    # last
+) -> "pandas.DataFrame":
     """Run what is missing; one failure stops no other. `Interrupted` after Ctrl-C, SIGTERM or
     SIGHUP: what ran is saved, what was queued has not begun, and the same sweep continues."""
     import pandas as pd
@@ -345,8 +432,12 @@ def sweep(
         raise Interrupted(_not_done(paths, jobs, e)) from None
     finally:
         for f in todo: f.cancel()
-    table = pd.DataFrame([rows[n] for n in paths], columns=["run", "status", "test_top1", "seconds", "error"])
-    return table.sort_values("status", key=lambda s: s == "failed", kind="stable", ignore_index=True)
+    table = pd.DataFrame(
+        [rows[n] for n in paths], columns=["run", "status", "test_top1", "seconds", "error"]
+    )
+    return table.sort_values(
+        "status", key=lambda s: s == "failed", kind="stable", ignore_index=True
+    )
 
 # %% ../nbs/11b_sweeps.ipynb #93cfe008
 def run_plain(
@@ -355,16 +446,35 @@ def run_plain(
     "As `run_notebook`, by `runs.run` alone; its messages go to `<run_dir>.log`."
     Path(params["run_dir"]).parent.mkdir(parents=True, exist_ok=True)
     with open(f"{params['run_dir']}.log", "a", encoding="utf8") as f:
-        try: run(from_params(params), lambda s: print(s, file=f, flush=True))
-        except Interrupted as e: return str(e)
-        except (RuntimeError, ValueError, TypeError, OSError, ImportError, MemoryError) as e: return f"{type(e).__name__}: {e}"
+        try:
+            run(from_params(params), lambda s: print(s, file=f, flush=True))
+        except Interrupted as e:
+            return str(e)
+        except (RuntimeError, ValueError, TypeError, OSError, ImportError, MemoryError) as e:
+            return f"{type(e).__name__}: {e}"
     return None
 
 def _options() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m pact_nb.sweeps", allow_abbrev=False, description="Several bit-widths, activations and seeds of one recipe; the same command continues.")
-    for name, kind, default, doc in (("recipe", str, "digits", "a recipe"), ("a_bits", str, "2,3,4,5", "activation bits"), ("w_bits", str, "same", "weight bits, or same"), ("activations", str, "pact", "of pact, dorefa, relu"), ("seeds", int, 1, "seeds 0, 1, … of each setting"),
-                                     ("params", str, "", "further parameters, as name=value, name=value"), ("workers", int, 2, "runs at a time"), ("threads", int, None, "threads of each run"), ("folder", str, None, "of the runs [runs/sweep-RECIPE]"), ("json", str, None, "where mean and spread are written")):
-        p.add_argument(f"--{name}", type=kind, default=default, metavar="X", help=f"{doc} [{default}]" if default else doc)
+    p = argparse.ArgumentParser(
+        prog="python -m pact_nb.sweeps", allow_abbrev=False,
+        description=(
+            "Several bit-widths, activations and seeds of one recipe; the same command continues."
+        ),
+    )
+    for name, kind, default, doc in (
+        ("recipe", str, "digits", "a recipe"), ("a_bits", str, "2,3,4,5", "activation bits"),
+        ("w_bits", str, "same", "weight bits, or same"),
+        ("activations", str, "pact", "of pact, dorefa, relu"),
+        ("seeds", int, 1, "seeds 0, 1, … of each setting"),
+        ("params", str, "", "further parameters, as name=value, name=value"),
+        ("workers", int, 2, "runs at a time"), ("threads", int, None, "threads of each run"),
+        ("folder", str, None, "of the runs [runs/sweep-RECIPE]"),
+        ("json", str, None, "where mean and spread are written")
+    ):
+        p.add_argument(
+            f"--{name}", type=kind, default=default, metavar="X",
+            help=f"{doc} [{default}]" if default else doc
+        )
     return p
 
 # %% ../nbs/11b_sweeps.ipynb #148e6679
@@ -373,15 +483,27 @@ def main(argv: Optional[list[str]] = None) -> int:
     2 wrong parameters, 130 interrupted."""
     a = _options().parse_args(argv)
     try:
-        todo = read_jobs(a.recipe, a.a_bits, a.w_bits, a.activations, a.seeds, parse_params(a.params))
-        if a.json: _check_json(Path(a.json))
-        folder = Path(a.folder).expanduser() if a.folder else find_root() / "runs" / f"sweep-{a.recipe}"
+        todo = read_jobs(
+            a.recipe, a.a_bits, a.w_bits, a.activations, a.seeds, parse_params(a.params)
+        )
+        if a.json:
+            _check_json(Path(a.json))
+        folder = (
+            Path(a.folder).expanduser() if a.folder else find_root() / "runs" / f"sweep-{a.recipe}"
+        )
         print(f"{len(todo)} runs in {os.path.relpath(folder)}", flush=True)
-        with make_executor("process", a.workers, a.threads) as ex: table = sweep(todo, folder, ex, run_plain, lambda s: print(s, flush=True))
+        with make_executor("process", a.workers, a.threads) as ex:
+            table = sweep(todo, folder, ex, run_plain, lambda s: print(s, flush=True))
         return _tell(folder, table, a.json)
-    except SaveError as e: print(f"stopped: {e}", file=sys.stderr); return 1
-    except (ValueError, TypeError, OSError, ImportError) as e: print(f"error: {e}", file=sys.stderr); return 2
-    except KeyboardInterrupt as e: print(str(e) or "interrupted; the same command continues", file=sys.stderr); return 130
+    except SaveError as e:
+        print(f"stopped: {e}", file=sys.stderr)
+        return 1
+    except (ValueError, TypeError, OSError, ImportError) as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as e:
+        print(str(e) or "interrupted; the same command continues", file=sys.stderr)
+        return 130
 
 def _check_json(path: Path) -> None:
     "`ValueError` where no report can be written."
@@ -401,28 +523,48 @@ def _tell(folder: Path, table: "pandas.DataFrame", json: Optional[str]) -> int:
 
 # %% ../nbs/11b_sweeps.ipynb #17fa741e
 def _paper(net: str, *top1: float) -> dict:
-    return dict(network=net, float=top1[0], dorefa=dict(zip((2, 3, 4, 5), top1[1:5])), pact=dict(zip((2, 3, 4, 5), top1[5:])))
+    return dict(
+        network=net, float=top1[0], dorefa=dict(zip((2, 3, 4, 5), top1[1:5])),
+        pact=dict(zip((2, 3, 4, 5), top1[5:]))
+    )
 
-TABLE1 = {  # top-1; weights and activations of k bits, first and last layer not quantized; one run each
-    "cifar10_resnet20": _paper("CIFAR10-ResNet20", .916, .882, .899, .905, .904, .897, .911, .913, .917),
-    "svhn_convnet": _paper("SVHN", .978, .976, .976, .975, .975, .977, .978, .978, .979),
-    "imagenet_alexnet_bn": _paper("AlexNet", .551, .536, .550, .549, .549, .550, .556, .557, .557),
-    "imagenet_resnet18_preact": _paper("ResNet18", .702, .626, .675, .681, .684, .644, .681, .692, .698),
-    "imagenet_resnet50_preact": _paper("ResNet50", .769, .671, .699, .714, .714, .722, .753, .765, .767),
+# top-1; weights and activations of k bits, first and last layer not quantized; one run each
+TABLE1 = {
+    "cifar10_resnet20": _paper(
+        "CIFAR10-ResNet20", 0.916, 0.882, 0.899, 0.905, 0.904, 0.897, 0.911, 0.913, 0.917
+    ),
+    "svhn_convnet": _paper("SVHN", 0.978, 0.976, 0.976, 0.975, 0.975, 0.977, 0.978, 0.978, 0.979),
+    "imagenet_alexnet_bn": _paper(
+        "AlexNet", 0.551, 0.536, 0.550, 0.549, 0.549, 0.550, 0.556, 0.557, 0.557
+    ),
+    "imagenet_resnet18_preact": _paper(
+        "ResNet18", 0.702, 0.626, 0.675, 0.681, 0.684, 0.644, 0.681, 0.692, 0.698
+    ),
+    "imagenet_resnet50_preact": _paper(
+        "ResNet50", 0.769, 0.671, 0.699, 0.714, 0.714, 0.722, 0.753, 0.765, 0.767
+    ),
 }
 
 # %% ../nbs/11b_sweeps.ipynb #5feedf24
-_FREE = ("w_bits", "a_bits", "activation", "seed", *VOLATILE)  # a change of these is the sweep itself, or none of the method
+# a change of these is the sweep itself, or none of the method
+_FREE = ("w_bits", "a_bits", "activation", "seed", *VOLATILE)
 
 def changes(recipe: dict) -> str:
     "Which numbers differ from the recipe of that name, as 'epochs=1, lr=0.2'; '' where none."
     base = asdict(RECIPES[recipe["recipe"]])
-    return ", ".join(f"{k}={v}" for k, v in recipe.items() if k in base and k not in _FREE and v != base[k])
+    return ", ".join(
+        f"{k}={v}" for k, v in recipe.items() if k in base and k not in _FREE and v != base[k]
+    )
 
 def _cell(row: dict) -> Optional[str]:
     "The column of Table 1 where a row of `collect` belongs, or None."
     r = row["recipe"]
-    if r["w_bits"] != r["a_bits"] or (r["first_bits"], r["last_bits"], r["bits_by"]) != (32, 32, "") or r["w_quant"] != "dorefa": return None
+    if (
+        r["w_bits"] != r["a_bits"]
+        or (r["first_bits"], r["last_bits"], r["bits_by"]) != (32, 32, "")
+        or r["w_quant"] != "dorefa"
+    ):
+        return None
     if r["activation"] == "relu": return "float"
     return f"{r['activation']} {r['a_bits']}" if r["a_bits"] in (2, 3, 4, 5) else None
 
@@ -434,40 +576,74 @@ def _shown(row: dict) -> str:
 def table1(
     rows: list[dict],  # from `collect`
 ) -> "pandas.DataFrame":  # two or more lines a network: the paper's, ours; top-1 in per cent
-    "Table 1 of the paper, and under each network our mean ± standard deviation over n runs; empty where not run."
+    """Table 1 of the paper, and under each network our mean ± standard deviation over n runs;
+    empty where not run."""
     import pandas as pd
     columns, lines = ["float"] + [f"{m} {k}" for m in ("dorefa", "pact") for k in (2, 3, 4, 5)], []
     for recipe, t in TABLE1.items():
         values = [t["float"], *t["dorefa"].values(), *t["pact"].values()]
-        lines.append(dict(network=t["network"], who="paper", **{c: f"{100 * v:.1f}" for c, v in zip(columns, values)}, data="", changed=""))
+        lines.append(
+            dict(
+                network=t["network"], who="paper",
+                **{c: f"{100 * v:.1f}" for c, v in zip(columns, values)}, data="", changed=""
+            )
+        )
         ours: dict[tuple, dict] = {}
         for row in rows:
             if row["recipe"]["recipe"] != recipe or (cell := _cell(row)) is None: continue
-            ours.setdefault((f"{row['recipe']['dataset']}, {row['test_n']:,} test images", changes(row["recipe"])), {})[cell] = _shown(row)
-        for (data, changed), cells in (ours or {("", ""): {}}).items(): lines.append(dict(network=t["network"], who="ours", **{c: cells.get(c, "") for c in columns}, data=data, changed=changed))
+            ours.setdefault(
+                (
+                    f"{row['recipe']['dataset']}, {row['test_n']:,} test images",
+                    changes(row["recipe"])
+                ),
+                {},
+            )[cell] = _shown(row)
+        for (data, changed), cells in (ours or {("", ""): {}}).items():
+            lines.append(
+                dict(
+                    network=t["network"], who="ours", **{c: cells.get(c, "") for c in columns},
+                    data=data,
+                    changed=changed
+                )
+            )
     return pd.DataFrame(lines).set_index(["network", "who"])
 
 # %% ../nbs/11b_sweeps.ipynb #9f76d6f1
 def find_runs(
     folder: str | Path,  # searched with everything below it
-) -> tuple[list[Run], list[dict]]:  # finished runs that count; path, status and reason of each that does not
-    "All runs below a folder; of one recipe and seed that is there twice, the one finished last counts."
+    # finished runs that count; path, status and reason of each that does not
+) -> tuple[list[Run], list[dict]]:
+    """All runs below a folder; of one recipe and seed that is there twice, the one finished last
+    counts."""
     folder, found, rest = Path(folder), {}, []
     if not folder.is_dir(): raise ValueError(f"runs {folder}: no such folder")
-    leave = lambda path, status, why: rest.append(dict(run=str(path.relative_to(folder)), status=status, why=why))
+    leave = lambda path, status, why: rest.append(
+        dict(run=str(path.relative_to(folder)), status=status, why=why)
+    )
     for path in sorted(p.parent for p in folder.rglob("params.yaml")):
         try: x = Run(path)
         except (ValueError, TypeError) as e: leave(path, "unreadable", str(e)); continue
-        if x.summary["status"] != "finished": leave(path, x.summary["status"], x.summary.get("error", "")); continue
+        if x.summary["status"] != "finished":
+            leave(path, x.summary["status"], x.summary.get("error", ""))
+            continue
         key = experiment(x), x.recipe.seed
         old = found.get(key)
         if old is not None and old.summary["finished"] > x.summary["finished"]: old, x = x, old
-        if old is not None: leave(old.path, "repeated", f"the same recipe and seed as {x.path.relative_to(folder)}, which finished later")
+        if old is not None:
+            leave(
+                old.path, "repeated",
+                f"the same recipe and seed as {x.path.relative_to(folder)}, which finished later"
+            )
         found[key] = x
     return list(found.values()), rest
 
 # %% ../nbs/11b_sweeps.ipynb #0ebead76
-def _float(r: dict) -> bool: return r["activation"] == "relu" and {r["w_bits"], r["first_bits"], r["last_bits"]} == {32} and not r["bits_by"]
+def _float(r: dict) -> bool:
+    return (
+        r["activation"] == "relu"
+        and {r["w_bits"], r["first_bits"], r["last_bits"]} == {32}
+        and not r["bits_by"]
+    )
 
 def _line(row: dict) -> tuple:
     "What makes rows points of one line: activation, weights, other changes."
@@ -482,78 +658,133 @@ def _common(recipes: Any) -> Optional[str]:
 
 def _label(part: list[dict], line: tuple, common: Optional[str]) -> str:
     n = sorted({x["n_runs"] for x in part})
-    return ", ".join(w for w in (*line[:2], line[2] if common is None else "") if w) + f" (n = {'–'.join(map(str, dict.fromkeys((n[0], n[-1]))))})"
+    return (
+        ", ".join(w for w in (*line[:2], line[2] if common is None else "") if w)
+        + f" (n = {'–'.join(map(str, dict.fromkeys((n[0], n[-1]))))})"
+    )
 
 def _colors(lines: Any, palette: list) -> dict:
     "Grey for ReLU, the paper's colour for the first line of PACT and of DoReFa, others after."
     first = {"pact": palette[0], "dorefa": palette[1]}
     spare = [palette[i] for i in (2, 3, 4, 5, 6, 8, 9)] * len(lines)
-    return {line: "0.4" if "relu" in line[0] else first.pop(line[0], None) or spare.pop(0) for line in sorted(lines, key=lambda l: (l[2], l[1] != "weights alike"))}
+    return {
+        line: "0.4" if "relu" in line[0] else first.pop(line[0], None) or spare.pop(0)
+        for line in sorted(lines, key=lambda l: (l[2], l[1] != "weights alike"))
+    }
 
 # %% ../nbs/11b_sweeps.ipynb #17eb9265
 def plot_bits(
     rows: list[dict],  # from `collect`, all of one recipe name
 ) -> "matplotlib.figure.Figure":
-    "Test top-1 against activation bits with mean ± standard deviation, and the paper's values where it has any."
+    """Test top-1 against activation bits with mean ± standard deviation, and the paper's values
+    where it has any."""
     import matplotlib.pyplot as plt
     import seaborn as sns
     names = {x["recipe"]["recipe"] for x in rows}
-    if len(names) != 1: raise ValueError(f"rows must be of one recipe; got {', '.join(sorted(names)) or 'none'}")
+    if len(names) != 1:
+        raise ValueError(f"rows must be of one recipe; got {', '.join(sorted(names)) or 'none'}")
     lines, palette, common = {}, sns.color_palette("colorblind"), _common(x["recipe"] for x in rows)
-    for x in sorted(rows, key=lambda x: x["recipe"]["a_bits"]): lines.setdefault(_line(x), []).append(x)
+    for x in sorted(rows, key=lambda x: x["recipe"]["a_bits"]):
+        lines.setdefault(_line(x), []).append(x)
     paper = TABLE1.get(names.pop())
-    bits = sorted({x["recipe"]["a_bits"] for x in rows if x["recipe"]["activation"] != "relu"} | (set(paper["pact"]) if paper else set())) or [32]
+    bits = sorted(
+        {x["recipe"]["a_bits"] for x in rows if x["recipe"]["activation"] != "relu"}
+        | (set(paper["pact"]) if paper else set())
+    ) or [32]
     fig, ax = plt.subplots(figsize=(7.5, 4))
-    for line, color in _colors(lines, palette).items(): _draw(ax, _label(lines[line], line, common), lines[line], bits, color)
+    for line, color in _colors(lines, palette).items():
+        _draw(ax, _label(lines[line], line, common), lines[line], bits, color)
     if paper: _draw_paper(ax, paper, bits, palette)
-    ax.set(xticks=range(len(bits)), xlabel="activation bits (32: clipped, not rounded)", ylabel=f"top-1 on {rows[0]['test_n']:,} test images / %", xlim=(-0.4, len(bits) - 0.6)); ax.set_xticklabels(bits)
-    ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1)); ax.set_title(common or "", fontsize=9); fig.tight_layout()
+    ax.set(
+        xticks=range(len(bits)), xlabel="activation bits (32: clipped, not rounded)",
+        ylabel=f"top-1 on {rows[0]['test_n']:,} test images / %", xlim=(-0.4, len(bits) - 0.6)
+    )
+    ax.set_xticklabels(bits)
+    ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    ax.set_title(common or "", fontsize=9)
+    fig.tight_layout()
     return fig
 
 # %% ../nbs/11b_sweeps.ipynb #8e6485d7
 def _draw(ax: Any, label: str, part: list[dict], bits: list[int], color: Any) -> None:
     "A line with error bars; a band for a float activation."
-    mean, std = [100 * x["test_mean"] for x in part], [math.nan if x["test_std"] is None else 100 * x["test_std"] for x in part]
+    mean, std = [100 * x["test_mean"] for x in part], [
+        math.nan if x["test_std"] is None else 100 * x["test_std"] for x in part
+    ]
     if part[0]["recipe"]["activation"] == "relu":
         ax.axhline(mean[0], color=color, lw=1, label=label)
-        if part[0]["test_std"] is not None: ax.axhspan(mean[0] - std[0], mean[0] + std[0], color=color, alpha=0.2, lw=0)
-    else: ax.errorbar([bits.index(x["recipe"]["a_bits"]) for x in part], mean, std, color=color, marker="o", ms=4, capsize=3, lw=1.5, label=label)
+        if part[0]["test_std"] is not None:
+            ax.axhspan(mean[0] - std[0], mean[0] + std[0], color=color, alpha=0.2, lw=0)
+    else:
+        ax.errorbar(
+            [bits.index(x["recipe"]["a_bits"]) for x in part], mean, std, color=color, marker="o",
+            ms=4, capsize=3, lw=1.5, label=label
+        )
 
 def _draw_paper(ax: Any, paper: dict, bits: list[int], palette: list) -> None:
     for method, mark, color in (("pact", "o", palette[0]), ("dorefa", "s", palette[1])):
         x = [(bits.index(k), 100 * v) for k, v in paper[method].items() if k in bits]
-        ax.plot(*zip(*x), mark, mfc="none", ms=9, color=color, label=f"{method} in the paper's Table 1")
-    ax.axhline(100 * paper["float"], ls=":", color="0.4", lw=1.2, label="float in the paper's Table 1")
+        ax.plot(
+            *zip(*x), mark, mfc="none", ms=9, color=color, label=f"{method} in the paper's Table 1"
+        )
+    ax.axhline(
+        100 * paper["float"], ls=":", color="0.4", lw=1.2, label="float in the paper's Table 1"
+    )
 
 # %% ../nbs/11b_sweeps.ipynb #f059a63a
 def plot_alpha_bits(
     runs: list[Run],  # finished; of each setting the run of the lowest seed is drawn
     columns: int = 3,
 ) -> "matplotlib.figure.Figure":
-    "α of every layer against epochs, a panel for each setting, one scale, input layers dark and output layers light; `ValueError` if no run has an α."
+    """α of every layer against epochs, a panel for each setting, one scale, input layers dark
+    and output layers light; `ValueError` if no run has an α."""
     import matplotlib.pyplot as plt
     import seaborn as sns
     chosen: dict[tuple, tuple] = {}
     for x in sorted(runs, key=lambda x: (x.recipe.a_bits, x.recipe.w_bits, x.recipe.seed)):
-        if len(a := x.alphas()): chosen.setdefault((x.recipe.w_bits, x.recipe.a_bits, x.recipe.activation, changes(asdict(x.recipe))), (x, a))
-    if not chosen: raise ValueError("no run has an α to draw: all activations are float or clip at 1")
-    columns, common = min(columns, len(chosen)), _common(asdict(x.recipe) for x, _ in chosen.values())
+        if len(a := x.alphas()):
+            chosen.setdefault(
+                (x.recipe.w_bits, x.recipe.a_bits, x.recipe.activation, changes(asdict(x.recipe))),
+                (x, a)
+            )
+    if not chosen:
+        raise ValueError("no run has an α to draw: all activations are float or clip at 1")
+    columns, common = min(columns, len(chosen)), _common(
+        asdict(x.recipe) for x, _ in chosen.values()
+    )
     names = list(dict.fromkeys(n for _, a in chosen.values() for n in a.layer))
     rows, width = math.ceil(len(chosen) / columns), 3.3 * columns + 1.6
-    fig, axes = plt.subplots(rows, columns, figsize=(width, max(2.7 * rows, 0.4 + 0.16 * len(names))), sharex=True, sharey=True, squeeze=False)
+    fig, axes = plt.subplots(
+        rows, columns, figsize=(width, max(2.7 * rows, 0.4 + 0.16 * len(names))), sharex=True,
+        sharey=True, squeeze=False
+    )
     colors = dict(zip(names, sns.color_palette("viridis", len(names))))
     for ax, ((w, k, _, changed), (x, a)) in zip(axes.flat, chosen.items()):
-        for n, part in a.groupby("layer", sort=False): ax.plot(part.epoch, part.alpha, color=colors[n], lw=1.1, marker="." if len(part) == 1 else None, label=n)
-        ax.set_title(f"W{w}A{k}, seed {x.recipe.seed}" + (f"\n{changed}" if common is None and changed else ""), fontsize=9); ax.xaxis.get_major_locator().set_params(integer=True)
+        for n, part in a.groupby("layer", sort=False):
+            ax.plot(
+                part.epoch, part.alpha, color=colors[n], lw=1.1,
+                marker="." if len(part) == 1 else None, label=n
+            )
+        ax.set_title(
+            f"W{w}A{k}, seed {x.recipe.seed}"
+            + (f"\n{changed}" if common is None and changed else ""),
+            fontsize=9,
+        )
+        ax.xaxis.get_major_locator().set_params(integer=True)
     for ax in axes.flat[len(chosen):]: ax.axis("off")
     fig.supxlabel("epoch", fontsize=9); fig.supylabel("α", fontsize=9)
-    fig.legend(*axes.flat[0].get_legend_handles_labels(), loc="center right", fontsize=7); fig.suptitle(common or "", fontsize=9); fig.tight_layout(rect=(0, 0, 1 - 1.4 / width, 1))
+    fig.legend(*axes.flat[0].get_legend_handles_labels(), loc="center right", fontsize=7)
+    fig.suptitle(common or "", fontsize=9)
+    fig.tight_layout(rect=(0, 0, 1 - 1.4 / width, 1))
     return fig
 
 # %% ../nbs/11b_sweeps.ipynb #a951aa9b
 def save_report(path: str | Path, rows: list[dict], rest: list[dict]) -> None:
     "Write rows and what was left out as JSON; figures go beside it under the same name."
-    told = dict(written=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), pact_nb=pact_nb.__version__, not_counted=rest, rows=rows)
+    told = dict(
+        written=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), pact_nb=pact_nb.__version__,
+        not_counted=rest, rows=rows
+    )
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_atomic(Path(path), json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 

@@ -34,7 +34,7 @@ from pact_nb.core import (
     seed_of,
     watched,
 )
-from .fused import fuse, load_fused, library_file, sound_library
+from .fused import fuse, library_file, load_fused, sound_library, source_of
 from .layers import QuantWeight
 from .models import count_macs
 from .pact import PACT, AlphaError, SignedPACT
@@ -46,14 +46,19 @@ from .stages import warm
 # %% ../nbs/09_training.ipynb #54508a80
 def alphas(model: nn.Module) -> dict[str, nn.Parameter]:
     "Name of each PACT module → its learned α, in the order of the network."
-    return {n: m.alpha for n, m in model.named_modules() if isinstance(m, PACT) and isinstance(m.alpha, nn.Parameter)}
+    return {
+        n: m.alpha
+        for n, m in model.named_modules()
+        if isinstance(m, PACT) and isinstance(m.alpha, nn.Parameter)
+    }
 
 # %% ../nbs/09_training.ipynb #4914b471
 def param_groups(
     model: nn.Module,
     lr: float,
     weight_decay: float,  # of conv and linear weights: ½·wd·Σw²
-    lambda_alpha: Optional[float] = None,  # of ½·λ·Σα²; None: the weight decay (sec. 3.2 of the paper)
+    # of ½·λ·Σα²; None: the weight decay (sec. 3.2 of the paper)
+    lambda_alpha: Optional[float] = None,
     alpha_lr: float = 1.0,  # learning rate of α as a multiple of `lr`
 ) -> list[dict]:  # groups "weights", "no_decay", "alpha" for a torch optimizer
     "Each parameter in exactly one group; empty groups are left out."
@@ -68,9 +73,11 @@ def param_groups(
 
 # %% ../nbs/09_training.ipynb #9cac847f
 def make_optimizer(model: nn.Module, r: Recipe) -> torch.optim.Optimizer:
-    "SGD with momentum, or Adam (β1 is `momentum`; eps 1e-5 in the paper, App. B), over `param_groups`."
+    """SGD with momentum, or Adam (β1 is `momentum`; eps 1e-5 in the paper, App. B), over
+    `param_groups`."""
     groups = param_groups(model, r.lr, r.weight_decay, r.lambda_alpha, r.alpha_lr)
-    if r.optimizer == "adam": return torch.optim.Adam(groups, betas=(r.momentum, r.beta2), eps=r.eps, fused=True)
+    if r.optimizer == "adam":
+        return torch.optim.Adam(groups, betas=(r.momentum, r.beta2), eps=r.eps, fused=True)
     return _zero_momenta(torch.optim.SGD(groups, momentum=r.momentum, fused=True))
 
 def _zero_momenta(opt: torch.optim.Optimizer) -> torch.optim.Optimizer:
@@ -81,14 +88,24 @@ def _zero_momenta(opt: torch.optim.Optimizer) -> torch.optim.Optimizer:
     return opt
 
 # %% ../nbs/09_training.ipynb #68092234
-def make_schedule(opt: torch.optim.Optimizer, r: Recipe, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+def make_schedule(
+    opt: torch.optim.Optimizer, r: Recipe, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
     "The recipe's schedule for `steps` steps an epoch; call `.step()` after each step."
     if r.schedule == "cosine":  # LambdaLR keeps min_lr in proportion for every group, α's too
         low = r.min_lr / r.lr
-        return torch.optim.lr_scheduler.LambdaLR(opt, lambda t: low + (1 - low) * (1 + math.cos(math.pi * min(1, t / (r.epochs * steps)))) / 2)
+        return torch.optim.lr_scheduler.LambdaLR(
+            opt,
+            lambda t: low
+            + (1 - low) * (1 + math.cos(math.pi * min(1, t / (r.epochs * steps)))) / 2,
+        )
     if r.schedule == "onecycle":
-        return torch.optim.lr_scheduler.OneCycleLR(opt, [g["lr"] for g in opt.param_groups], max(2, r.epochs * steps), cycle_momentum=False)
-    return torch.optim.lr_scheduler.MultiStepLR(opt, [e * steps for e in milestones_of(r.milestones)], r.gamma)
+        return torch.optim.lr_scheduler.OneCycleLR(
+            opt, [g["lr"] for g in opt.param_groups], max(2, r.epochs * steps), cycle_momentum=False
+        )
+    return torch.optim.lr_scheduler.MultiStepLR(
+        opt, [e * steps for e in milestones_of(r.milestones)], r.gamma
+    )
 
 # %% ../nbs/09_training.ipynb #df6aac17
 ALPHA_FLOOR = 1e-3  # no α goes below; a step that wants to is counted
@@ -97,20 +114,36 @@ class NonFiniteError(RuntimeError):
     "Loss, α or another parameter is NaN or infinite; the message names layer, epoch and step."
 
 # %% ../nbs/09_training.ipynb #a54fe7e6
-def _bad_alphas(model: nn.Module) -> list[str]: return [f"α of {n} is {a.item():.4g}" for n, a in alphas(model).items() if not 0 < a.item() < math.inf]
+def _bad_alphas(model: nn.Module) -> list[str]:
+    return [
+        f"α of {n} is {a.item():.4g}"
+        for n, a in alphas(model).items()
+        if not 0 < a.item() < math.inf
+    ]
 
 def _culprit(model: nn.Module, xb: Tensor) -> str:
     "In words: which α or which layer is to blame for a non-finite loss."
     bad = _bad_alphas(model)
-    bad += [f"{n} is not finite" for n, p in model.named_parameters() if not p.isfinite().all() and not n.endswith("alpha")]
+    bad += [
+        f"{n} is not finite"
+        for n, p in model.named_parameters()
+        if not p.isfinite().all() and not n.endswith("alpha")
+    ]
     if bad: return "; ".join(bad[:4])
     seen = [] if xb.isfinite().all() else ["the input batch"]
-    def look(name): return lambda m, args, out: seen.append(name) if isinstance(out, Tensor) and not out.isfinite().all() else None
+    def look(name):
+        return lambda m, args, out: (
+            seen.append(name) if isinstance(out, Tensor) and not out.isfinite().all() else None
+        )
     leaves = [(m, look(n)) for n, m in model.named_modules() if n and not list(m.children())]
     try:
         with hooked(leaves), torch.no_grad(): model(xb)
     except AlphaError as e: seen.append(str(e))
-    return f"first non-finite output: {seen[0]}" if seen else "every layer's output is finite: the loss itself overflows"
+    return (
+        f"first non-finite output: {seen[0]}"
+        if seen
+        else "every layer's output is finite: the loss itself overflows"
+    )
 
 # %% ../nbs/09_training.ipynb #852de4d3
 ALPHA_FAR, ALPHA_LOST = 10, 1000  # α as a multiple of the largest input: a message, the end
@@ -166,11 +199,15 @@ def line(row: dict, epochs: int) -> str:
     "One epoch in one line."
     valid = f"  valid {row['valid_top1']:6.2%}" if row["valid_top1"] is not None else ""
     valid += "  clip only" if row["warmup"] else ""
-    return f"epoch {row['epoch']:>3}/{epochs}  loss {row['train_loss']:.4f}  train {row['train_top1']:6.2%}{valid}  lr {row['lr']:.4g}  {row['seconds']:.1f} s"
+    return (
+        f"epoch {row['epoch']:>3}/{epochs}  loss {row['train_loss']:.4f}  train"
+        f" {row['train_top1']:6.2%}{valid}  lr {row['lr']:.4g}  {row['seconds']:.1f} s"
+    )
 
 # %% ../nbs/09_training.ipynb #eff9f127
 class Trainer:
-    "State of a training run: `train_epoch(trainer)` advances it by one epoch. `AlphaError` for an α that is not above 0."
+    """State of a training run: `train_epoch(trainer)` advances it by one epoch. `AlphaError` for
+    an α that is not above 0."""
     def __init__(
         self,
         model: nn.Module,  # on its device; float or quantized
@@ -181,22 +218,32 @@ class Trainer:
         mode: Optional[str] = None,  # the engine of a run to be continued; None: by the rule
         teacher: Optional[nn.Module] = None,  # a network to learn from as well, on the same device
     ):
-        if bad := _bad_alphas(model): raise AlphaError(f"{'; '.join(bad[:4])}; each must be finite and above 0 before training. calibrate(model, x) sets them from data")
+        if bad := _bad_alphas(model):
+            raise AlphaError(
+                f"{'; '.join(bad[:4])}; each must be finite and above 0 before training."
+                " calibrate(model, x) sets them from data"
+            )
         self.teacher = teacher if teacher is None else teacher.eval()
         self.model, self.train, self.r, self.say, self.world = model, train, r, say, world
-        self.done, self.step, self.spent, self.lr = 0, 0, 0.0, r.lr  # finished epochs; steps and seconds of the present one
+        # finished epochs; steps and seconds of the present one
+        self.done, self.step, self.spent, self.lr = 0, 0, 0.0, r.lr
         self.device = next(model.parameters()).device
         if self.device.type == "cpu": keep_freed_memory()
-        self.net, self.layout, self.compiled, self.mode = _shared(model, world, r), torch.contiguous_format, None, "eager"
+        self.net, self.layout, self.compiled, self.mode = (
+            _shared(model, world, r), torch.contiguous_format, None, "eager"
+        )
         _start_engine(self, mode)
         self.optimizer = make_optimizer(model, r)
         self.schedule = make_schedule(self.optimizer, r, len(train))
         self.names, self.alphas = list(alphas(model)), list(alphas(model).values())
-        self.clips = [m.w_alpha for m in model.modules() if isinstance(m, QuantWeight) and m.learns()]
+        self.clips = [
+            m.w_alpha for m in model.modules() if isinstance(m, QuantWeight) and m.learns()
+        ]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=r.amp == "float16")
         self.told: set[str] = set()  # layers whose α was reported as too far above its input
         self.random = any(isinstance(m, nn.modules.dropout._DropoutNd) for m in model.modules())
-        self.lag = self.device.type != "cpu" and r.amp != "float16"  # the host looks at flags of earlier steps and never waits
+        # the host looks at flags of earlier steps and never waits
+        self.lag = self.device.type != "cpu" and r.amp != "float16"
         self.whole: Optional[WholeStep] = None
         _counters(self)
         if self.device.type == "cuda": on_gpu(self)
@@ -208,20 +255,33 @@ def _start_engine(self: Trainer, mode: Optional[str]) -> None:
     "Fuse and compile as `mode` says, or by the rule; what cannot be had is told and done without."
     xb = next(iter(self.train.epoch(0)))[0].tensor_split(self.r.accumulate)[0]
     self.full, image = len(xb), 3 * count_macs(self.model, xb[:1])
-    fusable = self.device.type == "cpu" and self.world.size == 1 and self.r.amp == "off" and any(isinstance(m, PACT) for m in self.model.modules())
-    rule = lambda able: choose_engine(image * self.train.images * self.r.epochs, image * self.full, self.r.compile, self.r.fused, able)
+    fusable = (
+        self.device.type == "cpu"
+        and self.world.size == 1
+        and self.r.amp == "off"
+        and any(isinstance(m, PACT) for m in self.model.modules())
+    )
+    rule = lambda able: choose_engine(
+        image * self.train.images * self.r.epochs, image * self.full, self.r.compile, self.r.fused,
+        able
+    )
     (fused, codes, compiled), why = engine_of(mode) if mode else rule(fusable), ""
     if fused:
         fused, codes, why = _fuse(self, codes)
-        if not fused: self.say(f"no fused operators, training without: {why}"); compiled = compiled if mode else rule(False)[2]
-    if fused or self.device.type == "cuda": self.layout = torch.channels_last; self.model.to(memory_format=self.layout)
+        if not fused:
+            self.say(f"no fused operators, training without: {why}")
+            compiled = compiled if mode else rule(False)[2]
+    if fused or self.device.type == "cuda":
+        self.layout = torch.channels_last
+        self.model.to(memory_format=self.layout)
     if compiled: compiled, why = _compile(self, xb, why)
     self.mode = engine_name(fused, codes, compiled, why)
 
 # %% ../nbs/09_training.ipynb #20f26643
 def _fuse(self: Trainer, codes: bool) -> tuple[bool, bool, str]:
-    "Whether the network is fused, whether its convolutions compute in whole numbers, and why not more."
-    if platform.system() == "Linux" and not sound_library(library_file()):
+    """Whether the network is fused, whether its convolutions compute in whole numbers, and why
+    not more."""
+    if platform.system() == "Linux" and not sound_library(library_file(source_of("fused.cpp"))):
         self.say("building the fused operators, once on this machine: about a minute")
     if why := load_fused(): return False, False, why
     view, n = fuse(self.model)
@@ -246,7 +306,11 @@ def _laid_out(self: Trainer, x: Tensor) -> Tensor:
 # %% ../nbs/09_training.ipynb #a90160b7
 def _autocast(r: Recipe, device: torch.device) -> Any:
     "The context of a forward pass: autocast to the recipe's dtype, or nothing."
-    return contextlib.nullcontext() if r.amp == "off" else torch.autocast(device.type, getattr(torch, r.amp))
+    return (
+        contextlib.nullcontext()
+        if r.amp == "off"
+        else torch.autocast(device.type, getattr(torch, r.amp))
+    )
 
 def _shared(model: nn.Module, world: World, r: Recipe) -> nn.Module:
     "`model` itself, or wrapped so that backward averages gradients over all processes."
@@ -264,8 +328,11 @@ def _shared(model: nn.Module, world: World, r: Recipe) -> nn.Module:
 def _counters(self: Trainer) -> None:
     "Sums of an epoch, and the flag of a step that went wrong."
     zeros = lambda *n, **kw: torch.zeros(*n, device=self.device, **kw)
-    self.loss, self.right, self.pull, self.floored = zeros(()), zeros(()), zeros(len(self.alphas)), zeros(len(self.alphas))
-    self.bad, self.mine, self.bad_at = zeros(()), zeros(()), zeros((), dtype=torch.int64)  # 1 from the first bad step on; the same for this process alone; that step
+    self.loss, self.right, self.pull, self.floored = (
+        zeros(()), zeros(()), zeros(len(self.alphas)), zeros(len(self.alphas))
+    )
+    # 1 from the first bad step on; the same for this process alone; that step
+    self.bad, self.mine, self.bad_at = zeros(()), zeros(()), zeros((), dtype=torch.int64)
     self.flag, self.copied = torch.zeros((), pin_memory=self.device.type == "cuda"), None
     self.seen, self.skipped = 0, 0
 
@@ -277,31 +344,44 @@ def _reset(self: Trainer) -> None:
 
 @torch.no_grad()
 def _flag(self: Trainer, bad: Tensor, at: Tensor | int) -> None:
-    "Note a non-finite loss at step `at`, in whatever process; with `lag` the optimizer skips this step and all that follow."
+    """Note a non-finite loss at step `at`, in whatever process; with `lag` the optimizer skips
+    this step and all that follow."""
     anywhere = all_sum(bad.float()).clamp(max=1)  # all processes stop together
     self.bad_at.copy_(torch.where(self.bad == 0, at, self.bad_at))
-    self.mine.copy_(torch.where(self.bad == 0, bad.float(), self.mine)); self.bad.copy_(torch.maximum(self.bad, anywhere))
+    self.mine.copy_(torch.where(self.bad == 0, bad.float(), self.mine))
+    self.bad.copy_(torch.maximum(self.bad, anywhere))
     if self.lag: self.optimizer.found_inf = self.bad  # the fused optimizer skips a step flagged so
 
 # %% ../nbs/09_training.ipynb #7669c798
 def _look(self: Trainer) -> None:
-    "Raise `NonFiniteError` if a flag has arrived; with `lag` that of an earlier step, and without waiting for the device."
+    """Raise `NonFiniteError` if a flag has arrived; with `lag` that of an earlier step, and
+    without waiting for the device."""
     if not self.lag: return _settle(self)
     if self.copied is not None:
-        if self.world.size > 1: self.copied.synchronize()  # all processes must see it at the same step
+        # all processes must see it at the same step
+        if self.world.size > 1: self.copied.synchronize()
         elif not self.copied.query(): return
     if self.flag.item(): _settle(self)
     self.flag.copy_(self.bad, non_blocking=True)
     if self.device.type == "cuda": self.copied = torch.cuda.Event(); self.copied.record()
 
 def _settle(self: Trainer) -> None:
-    "Look at the last step too, before anything is saved or the epoch is closed; this waits for the device."
+    """Look at the last step too, before anything is saved or the epoch is closed; this waits for
+    the device."""
     if self.bad.item(): raise _error(self, int(self.bad_at), bool(self.mine.item()))
 
 def _error(self: Trainer, t: int, mine: bool = True) -> NonFiniteError:
     "The message for step `t`, with the culprit if this process has it."
-    who = _culprit(self.model, next(self.train.epoch(self.done, t))[0]) if mine else "in another process, whose message names the layer"
-    return NonFiniteError(f"loss is not finite at epoch {self.done + 1}, step {t + 1} of {len(self.train)}: {who}. Try a smaller lr or alpha_lr; metrics up to the epoch before and the last checkpoint are kept")
+    who = (
+        _culprit(self.model, next(self.train.epoch(self.done, t))[0])
+        if mine
+        else "in another process, whose message names the layer"
+    )
+    return NonFiniteError(
+        f"loss is not finite at epoch {self.done + 1}, step {t + 1} of {len(self.train)}: {who}."
+        " Try a smaller lr or alpha_lr; metrics up to the epoch before and the last checkpoint are"
+        " kept"
+    )
 
 # %% ../nbs/09_training.ipynb #236bebbc
 def _loss(self: Trainer, logits: Tensor, xb: Tensor, yb: Tensor) -> Tensor:
@@ -310,11 +390,15 @@ def _loss(self: Trainer, logits: Tensor, xb: Tensor, yb: Tensor) -> Tensor:
     if self.teacher is None: return hard
     with torch.no_grad(), self.cast(): told = self.teacher(_laid_out(self, xb)).float()
     t, share = self.r.temperature, self.r.teacher_weight
-    return (1 - share) * hard + share * t * t * F.kl_div(F.log_softmax(logits / t, 1), F.log_softmax(told / t, 1), reduction="batchmean", log_target=True)
+    return (1 - share) * hard + share * t * t * F.kl_div(
+        F.log_softmax(logits / t, 1), F.log_softmax(told / t, 1), reduction="batchmean",
+        log_target=True
+    )
 
 # %% ../nbs/09_training.ipynb #aa7d7b09
 def _backward(self: Trainer, t: int, xb: Tensor, yb: Tensor, total: int) -> Tensor:
-    "Forward and backward of one part; a part of another size than the usual runs uncompiled, as it would compile anew."
+    """Forward and backward of one part; a part of another size than the usual runs uncompiled,
+    as it would compile anew."""
     net = self.compiled if self.compiled is not None and len(xb) == self.full else self.net
     try:
         with self.cast(): logits = net(_laid_out(self, xb))
@@ -330,22 +414,32 @@ def _step(self: Trainer, t: int, xb: Tensor, yb: Tensor) -> None:
     self.seen += len(yb)
     if self.whole is not None and len(yb) == self.full: return self.whole(t, xb, yb)
     if self.random: torch.manual_seed(seed_of(self.r.seed, self.done, t, self.world.rank))
-    n, total = min(self.r.accumulate, max(1, len(xb) // 2)), self.train.size(t)  # a part has at least 2 images, for batch norm
+    # a part has at least 2 images, for batch norm
+    n, total = min(self.r.accumulate, max(1, len(xb) // 2)), self.train.size(t)
     parts = list(zip(xb.tensor_split(n), yb.tensor_split(n)))
     bad = torch.zeros((), dtype=torch.bool, device=self.device)
     for i, (x, y) in enumerate(parts):
-        alone = self.world.size > 1 and i + 1 < len(parts)  # gradients are exchanged once, with the last part
-        with self.net.no_sync() if alone else contextlib.nullcontext(): bad = bad | _backward(self, t, x, y, total)
+        # gradients are exchanged once, with the last part
+        alone = self.world.size > 1 and i + 1 < len(parts)
+        with self.net.no_sync() if alone else contextlib.nullcontext():
+            bad = bad | _backward(self, t, x, y, total)
     _flag(self, bad, t); _look(self)
     if _update(self): self.schedule.step()
 
 # %% ../nbs/09_training.ipynb #e017d5b8
 def _update(self: Trainer) -> bool:
-    "Let the gradients act, and note what pulled on each α; False if float16 skipped the step and scaled the loss down."
+    """Let the gradients act, and note what pulled on each α; False if float16 skipped the step
+    and scaled the loss down."""
     self.scaler.unscale_(self.optimizer)
-    pull = torch.stack([torch.zeros_like(a) if a.grad is None else a.grad for a in self.alphas]) if self.alphas else 0
+    pull = (
+        torch.stack([torch.zeros_like(a) if a.grad is None else a.grad for a in self.alphas])
+        if self.alphas
+        else 0
+    )
     scale = self.scaler.get_scale()
-    self.scaler.step(self.optimizer); self.scaler.update(); self.optimizer.zero_grad(set_to_none=True)
+    self.scaler.step(self.optimizer)
+    self.scaler.update()
+    self.optimizer.zero_grad(set_to_none=True)
     if self.scaler.get_scale() < scale: self.skipped += 1; return False
     self.pull += pull
     if self.alphas: _floor(self)
@@ -365,7 +459,8 @@ def _floor_clips(self: Trainer) -> None:
 
 # %% ../nbs/09_training.ipynb #3c46701f
 class WholeStep:
-    "One step of a batch of the usual size on fixed buffers; on a GPU recorded at the fourth call, then replayed."
+    """One step of a batch of the usual size on fixed buffers; on a GPU recorded at the fourth
+    call, then replayed."""
     WARM_UP = 3  # eager steps on a side stream before recording, as CUDA graphs need
     def __init__(self, trainer: Trainer):
         self.t, self.x, self.graph, self.calls, self.form = trainer, None, None, 0, None
@@ -375,7 +470,11 @@ class WholeStep:
         if form != self.form: self.graph, self.calls, self.form = None, 0, form
 
     def __call__(self, t: int, xb: Tensor, yb: Tensor) -> None:
-        if self.x is None: self.x, self.y, self.at = torch.empty_like(_laid_out(self.t, xb)), torch.empty_like(yb), torch.zeros((), dtype=torch.int64, device=xb.device)
+        if self.x is None:
+            self.x, self.y, self.at = (
+                torch.empty_like(_laid_out(self.t, xb)), torch.empty_like(yb),
+                torch.zeros((), dtype=torch.int64, device=xb.device)
+            )
         self.x.copy_(xb); self.y.copy_(yb); self.at.fill_(t)
         _run(self)
         self.t.schedule.step(); _look(self.t)
@@ -401,25 +500,42 @@ def _run(self: WholeStep) -> None:
 
 def tensor_rates(self: Trainer) -> None:
     "Learning rates as tensors on the device, which a recorded step reads anew each time."
-    kind = torch.float32 if self.device.type == "cuda" else torch.float64  # what the fused optimizers read there
-    for g in self.optimizer.param_groups: g["lr"] = torch.as_tensor(g["lr"], dtype=kind, device=self.device)
+    # what the fused optimizers read there
+    kind = torch.float32 if self.device.type == "cuda" else torch.float64
+    for g in self.optimizer.param_groups:
+        g["lr"] = torch.as_tensor(g["lr"], dtype=kind, device=self.device)
 
 def on_gpu(self: Trainer) -> None:
-    "Use `WholeStep` where a step needs no host: one process, one part, no loss scaling, no dropout."
-    if self.world.size > 1 or self.r.accumulate > 1 or self.r.amp == "float16" or self.random: return
+    """Use `WholeStep` where a step needs no host: one process, one part, no loss scaling, no
+    dropout."""
+    if self.world.size > 1 or self.r.accumulate > 1 or self.r.amp == "float16" or self.random:
+        return
     self.whole, self.lag = WholeStep(self), True
     tensor_rates(self)
 
 # %% ../nbs/09_training.ipynb #d527f17f
 def alpha_rows(self: Trainer) -> list[dict]:
-    "One row for each α: value, mean data gradient and λ·α of this epoch, steps in which it was put back to the floor."
-    decay = next((g["weight_decay"] for g in self.optimizer.param_groups if g["name"] == "alpha"), 0.0)
-    cols = zip(self.names, (torch.stack(self.alphas).tolist() if self.alphas else []), (self.pull / max(1, len(self.train))).tolist(), self.floored.int().tolist())
-    return [dict(epoch=self.done, layer=n, alpha=a, data_gradient=g if self.done else None, decay_gradient=decay * a, floored=f) for n, a, g, f in cols]
+    """One row for each α: value, mean data gradient and λ·α of this epoch, steps in which it was
+    put back to the floor."""
+    decay = next(
+        (g["weight_decay"] for g in self.optimizer.param_groups if g["name"] == "alpha"), 0.0
+    )
+    cols = zip(
+        self.names, (torch.stack(self.alphas).tolist() if self.alphas else []),
+        (self.pull / max(1, len(self.train))).tolist(), self.floored.int().tolist()
+    )
+    return [
+        dict(
+            epoch=self.done, layer=n, alpha=a, data_gradient=g if self.done else None,
+            decay_gradient=decay * a, floored=f
+        )
+        for n, a, g, f in cols
+    ]
 
 def train_epoch(
     self: Trainer,
-    on_step: Optional[Callable[[int, int, float, float], None]] = None,  # (t, seen, loss, top1), for a bar
+    # (t, seen, loss, top1), for a bar
+    on_step: Optional[Callable[[int, int, float, float], None]] = None,
     stop: Callable[[], bool] = lambda: False,  # asked after each step: True pauses there
 ) -> Optional[dict]:  # epoch, warmup, lr, train_loss, train_top1, images; None if paused
     "Train the present epoch from where it is to its end."
@@ -431,14 +547,20 @@ def train_epoch(
         if batch is None: return None
         _step(self, t, *batch)
         self.step, last = t + 1, batch[0]
-        if on_step and (self.whole is None or self.step % 20 == 0 or self.step == len(self.train)): on_step(t, self.seen, self.loss.item() / self.seen, self.right.item() / self.seen)
-        if self.r.log_every and self.step % self.r.log_every == 0: self.say(f"epoch {self.done + 1}, step {self.step} of {len(self.train)}: loss {self.loss.item() / self.seen:.4f}  train {self.right.item() / self.seen:6.2%}")
+        if on_step and (self.whole is None or self.step % 20 == 0 or self.step == len(self.train)):
+            on_step(t, self.seen, self.loss.item() / self.seen, self.right.item() / self.seen)
+        if self.r.log_every and self.step % self.r.log_every == 0:
+            self.say(
+                f"epoch {self.done + 1}, step {self.step} of {len(self.train)}: loss"
+                f" {self.loss.item() / self.seen:.4f}  train {self.right.item() / self.seen:6.2%}"
+            )
         if stop(): return None
     return _end_epoch(self, last)
 
 # %% ../nbs/09_training.ipynb #75d5c28e
 def _fetch(batches: Iterator, stop: Callable[[], bool]) -> Iterator:
-    "The batches; None in the end if the workers that decode them went down with the signal that stops the run."
+    """The batches; None in the end if the workers that decode them went down with the signal
+    that stops the run."""
     while True:
         try: batch = next(batches)
         except StopIteration: return
@@ -451,17 +573,35 @@ def _fetch(batches: Iterator, stop: Callable[[], bool]) -> Iterator:
 def _end_epoch(self: Trainer, last: Optional[Tensor]) -> dict:
     "Check, count, and the row of the epoch; `last` is its last batch, None if paused behind it."
     _settle(self); _check_finite(self); _check_reach(self, last)
-    if self.skipped: self.say(f"epoch {self.done + 1}: {self.skipped} of {len(self.train)} steps overflowed float16 and were skipped")
+    if self.skipped:
+        self.say(
+            f"epoch {self.done + 1}: {self.skipped} of {len(self.train)} steps overflowed float16"
+            " and were skipped"
+        )
     self.done, self.step = self.done + 1, 0
     for n, k in zip(self.names, self.floored.int().tolist()):
-        if k: self.say(f"epoch {self.done}: α of {n} went below {ALPHA_FLOOR} in {k} of {len(self.train)} steps and was put back; lower alpha_lr or lambda_alpha")
-    loss, right, seen = all_sum(torch.stack([self.loss, self.right, torch.tensor(float(self.seen), device=self.device)]).double()).tolist()
-    return dict(epoch=self.done, warmup=self.done <= self.r.warmup_epochs, lr=self.lr, train_loss=loss / seen, train_top1=right / seen, images=int(seen))
+        if k:
+            self.say(
+                f"epoch {self.done}: α of {n} went below {ALPHA_FLOOR} in {k} of {len(self.train)}"
+                " steps and was put back; lower alpha_lr or lambda_alpha"
+            )
+    loss, right, seen = all_sum(
+        torch.stack(
+            [self.loss, self.right, torch.tensor(float(self.seen), device=self.device)]
+        ).double()
+    ).tolist()
+    return dict(
+        epoch=self.done, warmup=self.done <= self.r.warmup_epochs, lr=self.lr,
+        train_loss=loss / seen, train_top1=right / seen, images=int(seen)
+    )
 
 # %% ../nbs/09_training.ipynb #7d82ccb1
 def _check_finite(self: Trainer) -> None:
     bad = [n for n, p in self.model.named_parameters() if not p.isfinite().all()]
-    if bad: raise NonFiniteError(f"not finite after epoch {self.done + 1}, step {len(self.train)}: {', '.join(bad[:4])}")
+    if bad:
+        raise NonFiniteError(
+            f"not finite after epoch {self.done + 1}, step {len(self.train)}: {', '.join(bad[:4])}"
+        )
 
 # %% ../nbs/09_training.ipynb #4c28ec44
 _FAR = "start α from data (alpha_from mse), or raise lambda_alpha"
@@ -488,24 +628,41 @@ def _check_reach(self: Trainer, last: Optional[Tensor]) -> None:
 def get_state(self: Trainer) -> dict:
     "Tensors and plain values, from which `set_state` continues; sums are over all processes."
     _settle(self)
-    sums = all_sum(torch.stack([self.loss, self.right, torch.tensor(float(self.seen), device=self.device)]))
-    return dict(done=self.done, step=self.step, spent=self.spent, lr=self.lr, skipped=self.skipped, mode=self.mode, sums=sums.clone(), pull=self.pull.clone(), floored=self.floored.clone(),
-                model=self.model.state_dict(), optimizer=_plain(self.optimizer.state_dict()), schedule=_plain(self.schedule.state_dict()), scaler=self.scaler.state_dict())
+    sums = all_sum(
+        torch.stack([self.loss, self.right, torch.tensor(float(self.seen), device=self.device)])
+    )
+    return dict(
+        done=self.done, step=self.step, spent=self.spent, lr=self.lr, skipped=self.skipped,
+        mode=self.mode, sums=sums.clone(), pull=self.pull.clone(), floored=self.floored.clone(),
+        model=self.model.state_dict(), optimizer=_plain(self.optimizer.state_dict()),
+        schedule=_plain(self.schedule.state_dict()), scaler=self.scaler.state_dict()
+    )
 
 def set_state(self: Trainer, s: dict) -> None:
     "Continue from what `get_state` returned."
     self.model.load_state_dict(s["model"]); self.optimizer.load_state_dict(s["optimizer"])
     _as_parameters(_zero_momenta(self.optimizer)); self.schedule.load_state_dict(s["schedule"])
     if s["scaler"]: self.scaler.load_state_dict(s["scaler"])
-    self.done, self.step, self.spent, self.lr, self.skipped = s["done"], s["step"], s["spent"], s["lr"], s["skipped"]
-    if from_main((self.done, self.step)) != (self.done, self.step): raise ValueError("the processes have different checkpoints; put the run's folder on a disk that all nodes share")
+    self.done, self.step, self.spent, self.lr, self.skipped = (
+        s["done"], s["step"], s["spent"], s["lr"], s["skipped"]
+    )
+    if from_main((self.done, self.step)) != (self.done, self.step):
+        raise ValueError(
+            "the processes have different checkpoints; put the run's folder on a disk that all"
+            " nodes share"
+        )
     mine = s["sums"].to(self.device) * self.world.main
     self.seen = int(mine[2])
-    for t, v in ((self.loss, mine[0]), (self.right, mine[1]), (self.pull, s["pull"]), (self.floored, s["floored"])): t.copy_(v)
+    for t, v in (
+        (self.loss, mine[0]), (self.right, mine[1]), (self.pull, s["pull"]),
+        (self.floored, s["floored"])
+    ):
+        t.copy_(v)
     if self.whole is not None: tensor_rates(self)
 
 def _plain(x: Any) -> Any:
-    "Learning rates that are tensors, wherever they are in an optimizer's or a schedule's state, as numbers."
+    """Learning rates that are tensors, wherever they are in an optimizer's or a schedule's
+    state, as numbers."""
     if isinstance(x, dict): return {k: v if k == "state" else _plain(v) for k, v in x.items()}
     if isinstance(x, (list, tuple)): return type(x)(_plain(v) for v in x)
     return x.item() if isinstance(x, Tensor) and x.dim() == 0 else x
@@ -529,18 +686,26 @@ def validate(
     with evaluating(model), cast or contextlib.nullcontext():
         for xb, yb in batches:
             logits = model(xb).float()
-            loss, right, n = loss + F.cross_entropy(logits, yb, reduction="sum"), right + (logits.argmax(1) == yb).sum(), n + len(yb)
+            loss, right, n = (
+                loss + F.cross_entropy(logits, yb, reduction="sum"),
+                right + (logits.argmax(1) == yb).sum(), n + len(yb)
+            )
     if n == 0: raise ValueError("nothing to validate on: the split is empty")
-    loss, right, n = all_sum(torch.stack([loss.double(), right.double(), torch.full_like(loss, n, dtype=torch.float64)])).tolist()
+    loss, right, n = all_sum(
+        torch.stack([loss.double(), right.double(), torch.full_like(loss, n, dtype=torch.float64)])
+    ).tolist()
     return loss / n, right / n
 
 # %% ../nbs/09_training.ipynb #2bcc8dee
 @dataclass
 class Fit:
-    "What a training run leaves: `history` and `alphas` as rows, the chosen weights, the mode it ran in."
+    """What a training run leaves: `history` and `alphas` as rows, the chosen weights, the mode
+    it ran in."""
     history: list[dict] = field(default_factory=list)  # a row an epoch
-    alphas: list[dict] = field(default_factory=list)  # a row an epoch and layer; epoch 0 is the start
-    best_epoch: int = 0  # by validation accuracy, after the warm-up; the last epoch without a validation part
+    # a row an epoch and layer; epoch 0 is the start
+    alphas: list[dict] = field(default_factory=list)
+    # by validation accuracy, after the warm-up; the last epoch without a validation part
+    best_epoch: int = 0
     best_state: dict = field(default_factory=dict)
     mode: str = "eager"
     paused: str = ""  # why it stopped before its end: a signal's name or max_minutes
@@ -550,8 +715,14 @@ def _bar(epochs: int, trainer: Trainer) -> tuple[Optional[Any], Optional[Callabl
     printed = inspect.unwrap(trainer.say) is print  # by itself, or through a log that keeps lines
     if not _interactive() or not printed or not trainer.world.main: return None, None
     from tqdm.auto import tqdm
-    bar = tqdm(total=len(trainer.train), initial=trainer.step, desc=f"epoch {trainer.done + 1}/{epochs}", leave=False)
-    return bar, lambda t, n, loss, top1: (bar.update(t + 1 - bar.n), bar.set_postfix(loss=f"{loss:.3f}", acc=f"{top1:.1%}", refresh=False))
+    bar = tqdm(
+        total=len(trainer.train), initial=trainer.step, desc=f"epoch {trainer.done + 1}/{epochs}",
+        leave=False
+    )
+    return bar, lambda t, n, loss, top1: (
+        bar.update(t + 1 - bar.n),
+        bar.set_postfix(loss=f"{loss:.3f}", acc=f"{top1:.1%}", refresh=False)
+    )
 
 # %% ../nbs/09_training.ipynb #46b5a337
 Hook = Callable[[Fit, Trainer], None]
@@ -559,7 +730,8 @@ Hook = Callable[[Fit, Trainer], None]
 # %% ../nbs/09_training.ipynb #5719bd19
 def _engine_then(state: Optional[dict]) -> Optional[str]:
     """The engine of a run to be continued. One that was eager as a build had failed, and was
-    stopped within its first epoch, chooses anew: a build cut short is no verdict for a whole run."""
+    stopped within its first epoch, chooses anew: a build cut short is no verdict for a whole
+    run."""
     if state is None: return None
     mode, begun = state["trainer"]["mode"], state["trainer"]["done"] > 0
     return mode if begun or " (" not in mode else None
@@ -574,16 +746,23 @@ def fit(
     say: Callable[[str], None] = print,  # one-line messages
     *,
     on_start: Hook = lambda out, trainer: None,  # called before the first step
-    save: Hook = lambda out, trainer: None,  # called after each epoch, every `save_minutes` and before a pause
+    # called after each epoch, every `save_minutes` and before a pause
+    save: Hook = lambda out, trainer: None,
     watch: Optional[Watch] = None,  # says when to pause
-    state: Optional[dict] = None,  # {"trainer": get_state(…), "fit": vars(Fit)}: continue from there
+    # {"trainer": get_state(…), "fit": vars(Fit)}: continue from there
+    state: Optional[dict] = None,
     world: World = World(),
     teacher: Optional[nn.Module] = None,  # a network to learn from as well
 ) -> Fit:
-    "Train by recipe; `NonFiniteError` stops it, `AlphaError` for an α not above 0 comes first. The model ends with the last epoch's weights, not the best."
+    """Train by recipe; `NonFiniteError` stops it, `AlphaError` for an α not above 0 comes first.
+    The model ends with the last epoch's weights, not the best."""
     trainer = Trainer(model, train, r, say, world, _engine_then(state), teacher)
     if state: set_state(trainer, state["trainer"])
-    out = Fit(**{**state["fit"], "mode": trainer.mode, "paused": ""}) if state else Fit(mode=trainer.mode, alphas=alpha_rows(trainer))
+    out = (
+        Fit(**{**state["fit"], "mode": trainer.mode, "paused": ""})
+        if state
+        else Fit(mode=trainer.mode, alphas=alpha_rows(trainer))
+    )
     on_start(out, trainer)
     while trainer.done < r.epochs and not out.paused:
         if _one_epoch(trainer, out, valid, lambda: _pause(out, trainer, watch, save)):
@@ -598,21 +777,31 @@ def fit(
 # %% ../nbs/09_training.ipynb #152574ae
 def _one_epoch(trainer: Trainer, out: Fit, valid: Any, stop: Callable[[], bool]) -> bool:
     "Train and validate one epoch and note it in `out`; False if it was paused on the way."
-    start, before, (bar, on_step) = time.perf_counter(), trainer.spent if trainer.step else 0.0, _bar(trainer.r.epochs, trainer)
+    start, before, (bar, on_step) = (
+        time.perf_counter(), trainer.spent if trainer.step else 0.0,
+        _bar(trainer.r.epochs, trainer)
+    )
     def stopped(): trainer.spent = before + time.perf_counter() - start; return stop()
     try: row = train_epoch(trainer, on_step, stopped)
     finally: bar.close() if bar is not None else None
     if row is None: return False
     same_buffers(trainer.model)
-    row["valid_loss"], row["valid_top1"] = validate(trainer.model, valid, trainer.cast()) if valid is not None else (None, None)
+    row["valid_loss"], row["valid_top1"] = (
+        validate(trainer.model, valid, trainer.cast()) if valid is not None else (None, None)
+    )
     row["seconds"] = before + time.perf_counter() - start
     out.history.append(row); out.alphas += alpha_rows(trainer)
-    if _better(row, out): out.best_epoch, out.best_state = trainer.done, copy.deepcopy(trainer.model.state_dict())
+    if _better(row, out):
+        out.best_epoch, out.best_state = trainer.done, copy.deepcopy(trainer.model.state_dict())
     return True
 
 def _pause(out: Fit, trainer: Trainer, watch: Optional[Watch], save: Hook) -> bool:
-    "After a step: save when it is time, and say whether to stop. Several processes agree every ten steps."
-    if watch is None or (trainer.world.size > 1 and trainer.step % 10 and trainer.step < len(trainer.train)): return False
+    """After a step: save when it is time, and say whether to stop. Several processes agree every
+    ten steps."""
+    if watch is None or (
+        trainer.world.size > 1 and trainer.step % 10 and trainer.step < len(trainer.train)
+    ):
+        return False
     reason = watch.reason()
     stop, due = any_of(bool(reason), trainer.device), any_of(watch.due(), trainer.device)
     if stop: out.paused = reason or "another process was told to stop"
@@ -621,7 +810,8 @@ def _pause(out: Fit, trainer: Trainer, watch: Optional[Watch], save: Hook) -> bo
 
 # %% ../nbs/09_training.ipynb #a5321395
 def _better(row: dict, out: Fit) -> bool:
-    "Whether this epoch is to be kept: the best so far on validation, or simply the last; never one of the warm-up."
+    """Whether this epoch is to be kept: the best so far on validation, or simply the last; never
+    one of the warm-up."""
     if row["warmup"]: return False
     if row["valid_top1"] is None or not out.best_epoch: return True
     return row["valid_top1"] >= out.history[out.best_epoch - 1]["valid_top1"]

@@ -53,7 +53,8 @@ SAWB_OURS = {1: (0.0, -1.0), 2: (3.177, 2.127), 3: (7.474, 6.836), 4: (12.111, 1
 def sawb_alpha(
     w: Tensor,  # weights of one layer, any shape, not empty; floating point
     k: int,  # bits, 1-8; 32 has no scale and raises `ValueError`
-    coef: tuple[float, float] | None = None,  # (c1, c2); None: published, else our fit (1, 6, 7 bits)
+    # (c1, c2); None: published, else our fit (1, 6, 7 bits)
+    coef: tuple[float, float] | None = None,
 ) -> Tensor:  # α* ≥ 0, shape [], float32 or better; NaN if any w is not finite
     "Clip level of SAWB (Choi et al., 2019): c1·sqrt(E[w²]) − c2·E|w|, or max|w| where that is ≤ 0."
     if check_bits(k) == FLOAT: raise ValueError(f"k={FLOAT} is not quantized and has no α*")

@@ -195,23 +195,35 @@ def compare_forms(
     "What each ONNX form of a network decides on the test images. `ValueError` for a float network."
     import tempfile
     given = load_pretrained(name, folder)
-    if not isinstance(given.network, IntegerNetwork): raise ValueError(f"{name} is a float network; it has no form in whole numbers")
+    if not isinstance(given.network, IntegerNetwork):
+        raise ValueError(f"{name} is a float network; it has no form in whole numbers")
     scale = lambda x: (x.float() / 255).sub_(given.mean).div_(given.std)
     x, y = data.test.x[:images], data.test.y[:images]
     parts = [scale(p) for p in x.split(250)]
     want = torch.cat([given.network(p)[0] for p in parts])
-    rows = [dict(form="packed", n=len(y), top1=_right(want, y), same=len(y), differ=0, codes=0, bytes=given.about["bytes"])]
+    rows = [
+        dict(
+            form="packed", n=len(y), top1=_right(want, y), same=len(y), differ=0, codes=0,
+            bytes=given.about["bytes"]
+        )
+    ]
     with tempfile.TemporaryDirectory() as tmp:
         for form in FORMS:
             file = Path(tmp) / f"{form}.onnx"
             made = export_onnx(given.network, file, form, scale(data.train.x[:500]))
             told = graphs_agreement(given.network, {form: made}, parts)[form]
             logits = _logits(made, parts)
-            rows.append(dict(form=form, n=len(y), top1=_right(logits, y), same=int((logits.argmax(1) == want.argmax(1)).sum()),
-                             differ=told["differ"], codes=told["codes"], bytes=file.stat().st_size))
+            rows.append(
+                dict(
+                    form=form, n=len(y), top1=_right(logits, y),
+                    same=int((logits.argmax(1) == want.argmax(1)).sum()), differ=told["differ"],
+                    codes=told["codes"], bytes=file.stat().st_size
+                )
+            )
     return rows
 
-def _right(logits: Tensor, y: Tensor) -> float: return (logits.argmax(1) == y).double().mean().item()
+def _right(logits: Tensor, y: Tensor) -> float:
+    return (logits.argmax(1) == y).double().mean().item()
 
 def _logits(made: Any, parts: list[Tensor]) -> Tensor:
     "What ONNX Runtime says."
@@ -221,8 +233,11 @@ def _logits(made: Any, parts: list[Tensor]) -> Tensor:
     return torch.cat([torch.from_numpy(o) for o in outs])
 
 # %% ../nbs/12h_zoo.ipynb #be1021c6
-def write_forms(folder: Path, data_dir: Optional[str | Path], say: Callable[[str], None] = print) -> dict[str, list[dict]]:
-    "`compare_forms` of every packed network, into forms.json; those already there for the same file stay."
+def write_forms(
+    folder: Path, data_dir: Optional[str | Path], say: Callable[[str], None] = print
+) -> dict[str, list[dict]]:
+    """`compare_forms` of every packed network, into forms.json; those already there for the same
+    file stay."""
     path, (_, index) = folder / "forms.json", read_index(folder)
     old = json.loads(path.read_text(encoding="utf8")) if path.is_file() else {}
     out, data = {}, None
@@ -231,7 +246,10 @@ def write_forms(folder: Path, data_dir: Optional[str | Path], say: Callable[[str
         if old.get(name, {}).get("sha256") != entry["sha256"]:
             data = data or load_data("cifar10", data_dir, valid_fraction=0.0)
             old[name] = dict(sha256=entry["sha256"], forms=compare_forms(name, data, folder))
-            say(f"{name}: " + ", ".join(f"{r['form']} {r['same']}/{r['n']}" for r in old[name]["forms"]))
+            say(
+                f"{name}: "
+                + ", ".join(f"{r['form']} {r['same']}/{r['n']}" for r in old[name]["forms"])
+            )
         out[name] = old[name]
         write_atomic(path, json.dumps(out, indent=1) + "\n")
     return out

@@ -1,4 +1,5 @@
-"Data sets as people really have them: half copied, mislabelled, a shard short. `make` writes them, small."
+"""Data sets as people really have them: half copied, mislabelled, a shard short. `make` writes
+them, small."""
 import io
 import tarfile
 from pathlib import Path
@@ -15,25 +16,42 @@ def picture(value: int = 100, size: int = 32, mode: str = "RGB", kind: str = "JP
     return out.getvalue()
 
 
-def parquet(root: Path, split: str, n: int = 12, shards: int = 1, labels=None, images=None, names=None, column: str = "image") -> None:
-    "`n` images a shard in Hugging Face's layout, 5 rows a row group; `names` are the classes in its metadata."
+def parquet(
+    root: Path, split: str, n: int = 12, shards: int = 1, labels=None, images=None, names=None,
+    column: str = "image"
+) -> None:
+    """`n` images a shard in Hugging Face's layout, 5 rows a row group; `names` are the classes
+    in its metadata."""
     import json
     import pyarrow as pa
     import pyarrow.parquet as pq
     root.mkdir(parents=True, exist_ok=True)
     for s in range(shards):
         raw = images or [picture(7 * i + s) for i in range(n)]
-        table = pa.table({column: [{"bytes": r, "path": None} for r in raw], "label": labels or [i % 3 for i in range(n)]})
-        meta = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}} if names else {}
-        pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(meta)}), root / f"{split}-{s:05d}-of-{shards:05d}.parquet", row_group_size=5)
+        table = pa.table({
+            column: [{"bytes": r, "path": None} for r in raw],
+            "label": labels or [i % 3 for i in range(n)]
+        })
+        meta = (
+            {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
+            if names
+            else {}
+        )
+        pq.write_table(
+            table.replace_schema_metadata({"huggingface": json.dumps(meta)}),
+            root / f"{split}-{s:05d}-of-{shards:05d}.parquet", row_group_size=5
+        )
 
 
-def folders(root: Path, held: str = "val", classes=("n01", "n02", "n03"), n: int = 4, size: int = 32) -> Path:
+def folders(
+    root: Path, held: str = "val", classes=("n01", "n02", "n03"), n: int = 4, size: int = 32
+) -> Path:
     "Class folders: `n` JPEGs in each of train/<class> and <held>/<class>."
     for part in ("train", held):
         for k, c in enumerate(classes):
             (root / part / c).mkdir(parents=True)
-            for i in range(n): (root / part / c / f"{c}_{i}.JPEG").write_bytes(picture(20 * k + 5 * i, size))
+            for i in range(n):
+                (root / part / c / f"{c}_{i}.JPEG").write_bytes(picture(20 * k + 5 * i, size))
     return root
 
 
@@ -63,7 +81,10 @@ def _cifar10(root: Path):
     archive = root / "cifar10_half_archive" / "cifar-10-python.tar.gz"
     archive.parent.mkdir()
     with tarfile.open(archive, "w:gz") as t:
-        t.addfile(info := tarfile.TarInfo("cifar-10-batches-py/data_batch_1"), io.BytesIO(bytes(info.size)))
+        t.addfile(
+            info := tarfile.TarInfo("cifar-10-batches-py/data_batch_1"),
+            io.BytesIO(bytes(info.size))
+        )
     halve(archive)
     yield "cifar10_half_archive", "cifar10", "missing or damaged"
 
@@ -73,9 +94,13 @@ def _svhn(root: Path):
     for name in ("svhn_damaged_mat", "svhn_half_mat"):
         (root / name).mkdir()
         for split in ("train", "test", "extra"):
-            savemat(root / name / f"{split}_32x32.mat", {"X": np.zeros((32, 32, 3, 4), np.uint8), "y": np.ones((4, 1))})
+            savemat(
+                root / name / f"{split}_32x32.mat",
+                {"X": np.zeros((32, 32, 3, 4), np.uint8), "y": np.ones((4, 1))}
+            )
     halve(root / "svhn_half_mat" / "train_32x32.mat")
-    yield "svhn_damaged_mat", "svhn", "train_32x32.mat: missing or damaged"  # another MD5 sum than the real one
+    # another MD5 sum than the real one
+    yield "svhn_damaged_mat", "svhn", "train_32x32.mat: missing or damaged"
     yield "svhn_half_mat", "svhn", "train_32x32.mat: missing or damaged"
     for split in ("train", "test"): parquet(root / "svhn_no_extra", split)
     yield "svhn_no_extra", "svhn", "no extra-00000-of-"
@@ -88,7 +113,9 @@ def _folder(root: Path):
     yield "folder_half_jpeg", "folder", "n01_2.JPEG: not a readable image"
     (folders(root / "folder_text_file", "test") / "train" / "n01" / "notes.txt").write_text("x")
     yield "folder_text_file", "folder", "only png, jpg and webp"
-    (folders(root / "folder_sizes_differ", "test") / "train" / "n01" / "n01_9.JPEG").write_bytes(picture(size=40))
+    (folders(root / "folder_sizes_differ", "test") / "train" / "n01" / "n01_9.JPEG").write_bytes(
+        picture(size=40)
+    )
     yield "folder_sizes_differ", "folder", "give image_size"
 
 
@@ -114,7 +141,11 @@ def _imagenet(root: Path):
 
 def _imagenet_parquet(root: Path):
     names = ["tench", "goldfish", "shark"]
-    cases = {"imagenet_half_parquet": {}, "imagenet_shard_missing": {"shards": 2}, "imagenet_label_3": {"labels": [0] * 7 + [3] * 5}, "imagenet_label_text": {"labels": ["shark"] * 12}}
+    cases = {
+        "imagenet_half_parquet": {}, "imagenet_shard_missing": {"shards": 2},
+        "imagenet_label_3": {"labels": [0] * 7 + [3] * 5},
+        "imagenet_label_text": {"labels": ["shark"] * 12}
+    }
     for name, train in cases.items():
         parquet(root / name / "data", "train", names=names, **train)
         parquet(root / name / "data", "validation", names=names)
@@ -131,8 +162,13 @@ def _imagenet_parquet(root: Path):
 
 def make(
     folder: str | Path,  # empty or new; a folder is written in it for each data set
-) -> dict[str, tuple[str, Path, str]]:  # name → (dataset, data_dir, part of the message that `load_data` must raise)
+    # name → (dataset, data_dir, part of the message that `load_data` must raise)
+) -> dict[str, tuple[str, Path, str]]:
     "Write every broken data set."
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
-    return {name: (dataset, root / name, part) for kind in (_cifar10, _svhn, _folder, _imagenet) for name, dataset, part in kind(root)}
+    return {
+        name: (dataset, root / name, part)
+        for kind in (_cifar10, _svhn, _folder, _imagenet)
+        for name, dataset, part in kind(root)
+    }

@@ -1,4 +1,5 @@
-"Train the digits at several bit-widths, five seeds each, and write means and spreads: python scripts/digits.py FILE"
+"""Train the digits at several bit-widths, five seeds each, and write means and spreads: python
+scripts/digits.py FILE"""
 import json
 import sys
 import tempfile
@@ -6,7 +7,14 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-SETTINGS = [dict(w_bits=32, a_bits=32, activation="relu"), *(dict(w_bits=w, a_bits=a) for w, a in ((32, 32), (8, 8), (4, 4), (4, 3), (4, 2), (3, 3), (2, 2))), dict(w_bits=4, a_bits=2, alpha_from="fixed")]
+SETTINGS = [
+    dict(w_bits=32, a_bits=32, activation="relu"),
+    *(
+        dict(w_bits=w, a_bits=a)
+        for w, a in ((32, 32), (8, 8), (4, 4), (4, 3), (4, 2), (3, 3), (2, 2))
+    ),
+    dict(w_bits=4, a_bits=2, alpha_from="fixed"),
+]
 SEEDS = 5
 
 
@@ -26,7 +34,8 @@ def main(target: str) -> None:
     from pact_nb.runs import Run, collect, write_atomic
     with tempfile.TemporaryDirectory() as tmp:
         jobs = [(p, s, f"{tmp}/{i}_{s}") for i, p in enumerate(SETTINGS) for s in range(SEEDS)]
-        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool: folders = list(pool.map(train, jobs))
+        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+            folders = list(pool.map(train, jobs))
         write_atomic(Path(target), json.dumps(collect([Run(f) for f in folders]), indent=1) + "\n")
 
 

@@ -15,13 +15,22 @@ EMPTY = inspect.Parameter.empty
 def prose(text: str) -> str:
     "A comment or docstring as Markdown: code in backticks stays, all else is literal."
     parts = re.split(r"(`[^`]*`)", " ".join((text or "").split()))
-    return "".join(p if p.startswith("`") else re.sub(r"[*_|\[\]]", lambda m: f"&#{ord(m[0])};", html.escape(p, quote=False)) for p in parts)
+    return "".join(
+        (
+            p
+            if p.startswith("`")
+            else re.sub(r"[*_|\[\]]", lambda m: f"&#{ord(m[0])};", html.escape(p, quote=False))
+        )
+        for p in parts
+    )
 
 
 def type_name(anno) -> str:
     "An annotation without the modules its names come from."
     if anno in (EMPTY, None): return ""
-    return re.sub(r"\b(?:\w+\.)+(?=\w)", "", anno if isinstance(anno, str) else inspect.formatannotation(anno))
+    return re.sub(
+        r"\b(?:\w+\.)+(?=\w)", "", anno if isinstance(anno, str) else inspect.formatannotation(anno)
+    )
 
 
 def default_text(value) -> str:
@@ -35,7 +44,12 @@ def parameter(p: inspect.Parameter) -> str:
     "A parameter as it is written in a signature."
     stars = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "")
     kind, default = type_name(p.annotation), default_text(p.default)
-    return stars + p.name + (f": {kind}" if kind else "") + (f"{' = ' if kind else '='}{default}" if default else "")
+    return (
+        stars
+        + p.name
+        + (f": {kind}" if kind else "")
+        + (f"{' = ' if kind else '='}{default}" if default else "")
+    )
 
 
 def signature(name: str, obj) -> str:
@@ -43,14 +57,22 @@ def signature(name: str, obj) -> str:
     try: sig = inspect.signature(obj)
     except (TypeError, ValueError): return name
     words = [parameter(p) for p in sig.parameters.values() if p.name not in ("self", "cls")]
-    back = f" -> {type_name(sig.return_annotation)}" if type_name(sig.return_annotation) and not inspect.isclass(obj) else ""
+    back = (
+        f" -> {type_name(sig.return_annotation)}"
+        if type_name(sig.return_annotation) and not inspect.isclass(obj)
+        else ""
+    )
     one = f"{name}({', '.join(words)}){back}"
     return one if len(one) <= 88 else f"{name}(\n    " + ",\n    ".join(words) + f",\n){back}"
 
 
 def field_help(obj) -> dict[str, str]:
     "What the fields of a dataclass say of themselves."
-    return {f.name: f.metadata.get("doc", "") for f in dataclasses.fields(obj)} if dataclasses.is_dataclass(obj) else {}
+    return (
+        {f.name: f.metadata.get("doc", "") for f in dataclasses.fields(obj)}
+        if dataclasses.is_dataclass(obj)
+        else {}
+    )
 
 
 def parameters(obj) -> str:
@@ -58,58 +80,102 @@ def parameters(obj) -> str:
     try: found = docments(obj, full=True, returns=True)
     except (TypeError, ValueError, OSError): return ""
     helps = field_help(obj)
-    rows = [(k, type_name(v.anno), default_text(v.default), v.docment or helps.get(k, "")) for k, v in found.items() if k not in ("self", "cls")]
+    rows = [
+        (k, type_name(v.anno), default_text(v.default), v.docment or helps.get(k, ""))
+        for k, v in found.items()
+        if k not in ("self", "cls")
+    ]
     if not any(said for *_, said in rows): return ""
     rows = [r for r in rows if r[0] != "return" or r[3] or not inspect.isclass(obj) and r[1]]
-    lines = [f"| {'*returns*' if k == 'return' else code(k)} | {code(t)} | {code(d)} | {prose(m)} |" for k, t, d, m in rows]
+    lines = [
+        f"| {'*returns*' if k == 'return' else code(k)} | {code(t)} | {code(d)} | {prose(m)} |"
+        for k, t, d, m in rows
+    ]
     return "| parameter | type | default | meaning |\n|---|---|---|---|\n" + "\n".join(lines) + "\n"
 
 
 def callable_entry(name: str, obj, level: int) -> str:
     "Heading, signature, docstring and parameters of a function, method or class."
-    return f"{'#' * level} {name.split('.')[-1] if level == 2 else name} {{ #{name} }}\n\n```python\n{signature(name.split('.')[-1], obj)}\n```\n\n{prose(obj.__doc__)}\n\n{parameters(obj)}\n"
+    last = name.split(".")[-1]
+    return (
+        f"{'#' * level} {last if level == 2 else name} {{ #{name} }}\n\n"
+        f"```python\n{signature(last, obj)}\n```\n\n"
+        f"{prose(obj.__doc__)}\n\n{parameters(obj)}\n"
+    )
 
 
 def methods(name: str, cls: type) -> str:
     "The described public methods that a class defines itself."
     own = {k: getattr(v, "__func__", v) for k, v in vars(cls).items() if not k.startswith("_")}
-    return "".join(callable_entry(f"{name}.{k}", f, 3) for k, f in own.items() if inspect.isfunction(f) and f.__doc__)
+    return "".join(
+        callable_entry(f"{name}.{k}", f, 3)
+        for k, f in own.items()
+        if inspect.isfunction(f) and f.__doc__
+    )
 
 
 def constant_entry(name: str, value, source: str) -> str:
     "Heading, value if it is short, and the comment behind it."
     said = re.search(rf"^{name}\b[^\n]*?  # (.+)$", source, re.M)
     text = repr(value)
-    shown = f"{name} = {text}" if len(text) <= 400 else f"{name}  # {type(value).__name__} of {len(value)}"
-    return f"## {name} {{ #{name} }}\n\n```python\n{shown}\n```\n\n{prose(said[1]) if said else ''}\n\n"
+    shown = (
+        f"{name} = {text}"
+        if len(text) <= 400
+        else f"{name}  # {type(value).__name__} of {len(value)}"
+    )
+    return (
+        f"## {name} {{ #{name}"
+        f" }}\n\n```python\n{shown}\n```\n\n{prose(said[1]) if said else ''}\n\n"
+    )
 
 
 def entry(name: str, obj, source: str) -> str:
     if inspect.isclass(obj): return callable_entry(name, obj, 2) + methods(name, obj)
-    return callable_entry(name, obj, 2) if inspect.isroutine(obj) or hasattr(obj, "__wrapped__") else constant_entry(name, obj, source)
+    return (
+        callable_entry(name, obj, 2)
+        if inspect.isroutine(obj) or hasattr(obj, "__wrapped__")
+        else constant_entry(name, obj, source)
+    )
 
 
 def module_page(module, source: str, notebook: str) -> str:
     "The reference page of one module."
-    head = f"# {module.__name__}\n\n> {prose(module.__doc__)}\n\nDerived and tested in [{notebook}](../{notebook}.ipynb).\n\n"
+    head = (
+        f"# {module.__name__}\n\n> {prose(module.__doc__)}\n\nDerived and tested in"
+        f" [{notebook}](../{notebook}.ipynb).\n\n"
+    )
     return head + "\n".join(entry(n, getattr(module, n), source) for n in module.__all__)
 
 
 def sources(order: list[str]) -> dict[str, tuple[str, str]]:
     "Module → (its text, the notebook it is exported from), in reading order."
-    texts = {p.stem: p.read_text(encoding="utf8") for p in (ROOT / "pact_nb").glob("*.py") if not p.name.startswith("_")}
+    texts = {
+        p.stem: p.read_text(encoding="utf8")
+        for p in (ROOT / "pact_nb").glob("*.py")
+        if not p.name.startswith("_")
+    }
     books = {m: re.search(r"File to edit: \.\./nbs/(\w+)\.ipynb", t)[1] for m, t in texts.items()}
     return {m: (texts[m], books[m]) for m in sorted(texts, key=lambda m: order.index(books[m]))}
 
 
 def write_api(folder: Path, order: list[str]) -> list[str]:
-    "Write a page for each module of the package, and their list; return the modules in reading order."
+    """Write a page for each module of the package, and their list; return the modules in reading
+    order."""
     folder.mkdir(parents=True)
     rows = []
     for name, (text, notebook) in sources(order).items():
         module = importlib.import_module(f"pact_nb.{name}")
         (folder / f"{name}.md").write_text(module_page(module, text, notebook), encoding="utf8")
-        rows.append((name, f"| [{name}]({name}.md) | {prose(module.__doc__)} | [{notebook}](../{notebook}.ipynb) |"))
-    head = "# Reference\n\nEvery public name of the package, from its docstring and the comments behind its parameters.\n\n| module | what it holds | derived in |\n|---|---|---|\n"
+        rows.append((
+            name,
+            (
+                f"| [{name}]({name}.md) | {prose(module.__doc__)} |"
+                f" [{notebook}](../{notebook}.ipynb) |"
+            ),
+        ))
+    head = (
+        "# Reference\n\nEvery public name of the package, from its docstring and the comments"
+        " behind its parameters.\n\n| module | what it holds | derived in |\n|---|---|---|\n"
+    )
     (folder / "index.md").write_text(head + "\n".join(r for _, r in rows) + "\n", encoding="utf8")
     return [n for n, _ in rows]

@@ -10,44 +10,65 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 LEXER = PythonLexer(stripnl=False)
-CODE = re.compile(r'<div class="highlight-ipynb[^"]*">\s*<pre>(?:<span></span>)?(.*?)</pre>\s*</div>', re.S)
-PLAIN = re.compile(r'<span class="(?:n|w|p)">([^<]*)</span>')  # spans that the theme does not colour
-UNUSED = re.compile(r'<(style|script)\b.*?</\1>|<div class="zeroclipboard-container">.*?</clipboard-copy>\s*</div>|<div class="clipboard-copy-txt" id="cell-\d+">.*?</div>', re.S)
-TIGHT = re.compile(r'<mo(?: stretchy="false")?>(&#x0007C;|&#x0002F;)</mo>')  # | and /, which TeX sets without space
+CODE = re.compile(
+    r'<div class="highlight-ipynb[^"]*">\s*<pre>(?:<span></span>)?(.*?)</pre>\s*</div>', re.S
+)
+# spans that the theme does not colour
+PLAIN = re.compile(r'<span class="(?:n|w|p)">([^<]*)</span>')
+UNUSED = re.compile(
+    r"<(style|script)\b.*?</\1>|<div"
+    r' class="zeroclipboard-container">.*?</clipboard-copy>\s*</div>|<div'
+    r' class="clipboard-copy-txt" id="cell-\d+">.*?</div>',
+    re.S,
+)
+# | and /, which TeX sets without space
+TIGHT = re.compile(r'<mo(?: stretchy="false")?>(&#x0007C;|&#x0002F;)</mo>')
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$([^$]+?)\$", re.S)
 
 
 def mathml(found: re.Match) -> str:
-    "A formula as MathML, which browsers draw without a script; its source as label for search and screen readers."
+    """A formula as MathML, which browsers draw without a script; its source as label for search
+    and screen readers."""
     block = found[1] is not None
     source = (found[1] if block else found[2]).strip()
-    out = TIGHT.sub(r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>', convert(source, display="block" if block else "inline"))
+    out = TIGHT.sub(
+        r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>',
+        convert(source, display="block" if block else "inline")
+    )
     return f'<div class="formula">{out}</div>' if block else out
 
 
 def formulas(soup: BeautifulSoup) -> None:
     "Draw every formula of the prose; code and outputs keep their dollar signs."
     for text in soup.find_all(string=re.compile(r"\$")):
-        if text.find_parent(["pre", "code"]) or not text.find_parent(class_="jp-RenderedMarkdown"): continue
+        if text.find_parent(["pre", "code"]) or not text.find_parent(class_="jp-RenderedMarkdown"):
+            continue
         pieces = BeautifulSoup(FORMULA.sub(mathml, escaped(str(text))), "html.parser")
         text.replace_with(*list(pieces.contents))
 
 
 def escaped(text: str) -> str:
     "Text whose prose is HTML; a formula's own `&` and `<` are left to the converter."
-    return "".join(p if p.startswith("$") else p.replace("&", "&amp;").replace("<", "&lt;") for p in re.split(r"(\$\$.+?\$\$|\$[^$]+?\$)", text, flags=re.S))
+    return "".join(
+        p if p.startswith("$") else p.replace("&", "&amp;").replace("<", "&lt;")
+        for p in re.split(r"(\$\$.+?\$\$|\$[^$]+?\$)", text, flags=re.S)
+    )
 
 
 def coloured(found: re.Match) -> str:
-    "A block of code as the theme expects it, so that its colours and its copy button apply; names need no colour."
+    """A block of code as the theme expects it, so that its colours and its copy button apply;
+    names need no colour."""
     spans = PLAIN.sub(r"\1", highlight(html.unescape(found[1]), LEXER, HtmlFormatter(nowrap=True)))
     return f'<div class="highlight"><pre><code>{spans}</code></pre></div>'
 
 
 def without_code(body: str) -> tuple[str, list[str]]:
-    "The page with each block of code taken out, and the blocks: parsing them takes most of the time."
+    """The page with each block of code taken out, and the blocks: parsing them takes most of the
+    time."""
     blocks = []
-    take = lambda m: (blocks.append(coloured(m)), f'<code-block n="{len(blocks) - 1}"></code-block>')[1]
+    take = lambda m: (
+        blocks.append(coloured(m)), f'<code-block n="{len(blocks) - 1}"></code-block>'
+    )[1]
     return re.sub(CODE, take, re.sub(UNUSED, "", body)), blocks
 
 

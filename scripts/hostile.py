@@ -63,7 +63,8 @@ def said_of(work) -> str:
 
 
 def foreign_folders(tmp: Path) -> tuple[int, int]:
-    "Folders with a file of somebody else's, named like one of a run's or not: refused, and untouched."
+    """Folders with a file of somebody else's, named like one of a run's or not: refused, and
+    untouched."""
     from pact_nb.recipes import from_params
     from pact_nb.runs import run
 
@@ -116,7 +117,8 @@ def edited_folders(tmp: Path) -> tuple[int, int]:
 
 
 def finished(folder: Path):
-    "The run there; one that no longer says so counts in no report, and the same command ends it again."
+    """The run there; one that no longer says so counts in no report, and the same command ends
+    it again."""
     from pact_nb.runs import Run
 
     x = Run(folder)
@@ -172,7 +174,8 @@ def damaged_files(tmp: Path, times: int) -> tuple[int, int]:
 
 
 def random_signals(tmp: Path, times: int, fingerprint) -> tuple[int, int]:
-    "Runs sent a random signal at random moments until they end: equal to one that was never stopped."
+    """Runs sent a random signal at random moments until they end: equal to one that was never
+    stopped."""
     from pact_nb.runs import status_of
 
     rng, good = random.Random(3), 0
@@ -206,7 +209,8 @@ def random_signals(tmp: Path, times: int, fingerprint) -> tuple[int, int]:
 
 
 def broken_output(tmp: Path, kinds: int) -> tuple[int, int]:
-    "Output that nobody reads, that has no room, that knows no α: the run ends, its result is there."
+    """Output that nobody reads, that has no room, that knows no α: the run ends, its result is
+    there."""
     from pact_nb.runs import status_of
 
     good, cases = (
@@ -315,7 +319,8 @@ def _worker(pid: int) -> int:
 
 
 def wrong_compilers(tmp: Path, names: list[str]) -> tuple[int, int]:
-    "Compilers that fail, and libraries that are damaged: the run goes on without, or they are built anew."
+    """Compilers that fail, and libraries that are damaged: the run goes on without, or they are
+    built anew."""
     scripts = {
         "fails": "exit 1",
         "odd words": "printf 'error: \\351\\n'; exit 1",
@@ -354,7 +359,8 @@ HOSTILE_YAML = [
 
 
 def hostile_files(tmp: Path) -> tuple[int, int]:
-    "Files of parameters that repeat names, nest without end, refer to themselves or hold code: refused."
+    """Files of parameters that repeat names, nest without end, refer to themselves or hold code:
+    refused."""
     from pact_nb.runs import read_params
     from pact_nb.recipes import from_params
 

@@ -271,7 +271,8 @@ def save(w: Way) -> str:
 def products(net, x) -> int:
     "Multiply-accumulates of convolutions and matrix products with weights, by torch's counter."
     from torch.utils.flop_counter import FlopCounterMode
-    with FlopCounterMode(display=False) as counter: net(x)  # without gradient attention hides its own
+    # without gradient attention hides its own
+    with FlopCounterMode(display=False) as counter: net(x)
     kinds = counter.get_flop_counts()["Global"]
     return sum(n for op, n in kinds.items() if str(op).split(".")[1] in MATRIX) // 2
 

@@ -10,14 +10,21 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def render() -> str:
-    "The front page as Markdown: prose, shown code, and Markdown outputs; links made to start at the root."
+    """The front page as Markdown: prose, shown code, and Markdown outputs; links made to start
+    at the root."""
     nb = nbformat.read(ROOT / "nbs" / "index.ipynb", as_version=4)
-    nb.metadata["language_info"] = dict(name="python")  # nbdev_clean removes it; it colours the code
+    # nbdev_clean removes it; it colours the code
+    nb.metadata["language_info"] = dict(name="python")
     nb.cells = [c for c in nb.cells if not c.source.startswith("#| hide")]
     for c in nb.cells:
-        if c.cell_type == "code" and c.source.startswith("#| echo: false"): c.metadata["tags"] = ["hide-input"]
-    text, _ = MarkdownExporter(config={"TagRemovePreprocessor": {"enabled": True, "remove_input_tags": {"hide-input"}}}).from_notebook_node(nb)
-    text = re.sub(r"\]\((?!http|#|/)([\w./-]+\.(?:ipynb|png|md))\)", r"](nbs/\1)", text).replace("](nbs/../", "](")
+        if c.cell_type == "code" and c.source.startswith("#| echo: false"):
+            c.metadata["tags"] = ["hide-input"]
+    text, _ = MarkdownExporter(
+        config={"TagRemovePreprocessor": {"enabled": True, "remove_input_tags": {"hide-input"}}}
+    ).from_notebook_node(nb)
+    text = re.sub(r"\]\((?!http|#|/)([\w./-]+\.(?:ipynb|png|md))\)", r"](nbs/\1)", text).replace(
+        "](nbs/../", "]("
+    )
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
@@ -25,7 +32,11 @@ def main() -> int:
     readme = ROOT / "README.md"
     if "--write" in sys.argv: readme.write_text(render(), encoding="utf8")
     same = readme.read_text(encoding="utf8") == render()
-    print("README.md and nbs/index.ipynb agree" if same else "README.md is out of step with nbs/index.ipynb: run `make readme`")
+    print(
+        "README.md and nbs/index.ipynb agree"
+        if same
+        else "README.md is out of step with nbs/index.ipynb: run `make readme`"
+    )
     return 0 if same else 1
 
 

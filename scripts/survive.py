@@ -19,15 +19,26 @@ import hostile  # noqa: E402
 
 CTX = get_context("forkserver")
 CTX.set_forkserver_preload(["pact_nb.runs"])
-SMALL = dict(a_bits=2, width=4, epochs=2)  # 1,221 images in batches of 64: 20 steps an epoch, the last of 5 images
+# 1,221 images in batches of 64: 20 steps an epoch, the last of 5 images
+SMALL = dict(a_bits=2, width=4, epochs=2)
 
 BAD = {
-    "abits=2": "did you mean a_bits?", "bits=2": "unknown parameter", "a_bits=0": "32 (not quantized)", "a_bits=9": "from 1 to 8", "a_bits=2.5": "whole number", "a_bits=two": "whole number", "w_bits=16": "from 1 to 8",
-    "first_bits=-1": "from 1 to 8", "bits_by=layer1": "bits_by", "bits_by=layer9=2": "matches nothing", "lr=0": "above 0", "lr=nan": "lr must be", "lr=inf": "lr must be", "lr=fast": "lr must be", "epochs=-1": "from 1 up", "epochs=1.5": "whole number",
-    "batch_size=1": "from 2 up", "momentum=1": "from 0 to", "weight_decay=-1": "from 0 up", "schedule=step": "one of multistep", "milestones=3,2": "rising", "alpha0=0": "above 0", "alpha0=3": "has no effect", "gamma=0.5": "has no effect",
-    "valid_fraction=1": "from 0 to 0.9", "seed=-1": "from 0", "device=tpu": "one of auto", "model=resnet21": "one of", "recipe=cifar": "did you mean", "dataset=mnist": "one of digits", "data_dir=nowhere": "embedded", "warmup_epochs=30": "below epochs",
-    "accumulate=40": "fewer than 2", "world_size=8": "torchrun", "sync_bn=True": "needs cuda", "sync_bn=perhaps": "True or False", "amp=fp16": "one of off", "init=nowhere": "not the folder of a run", "resume=True": "no unfinished run",
-    "train_images=100000": "train_images", "augment=tensorpack": "svhn and imagenet", "extra=False": "has no effect", "shortcut=C": "one of auto",
+    "abits=2": "did you mean a_bits?", "bits=2": "unknown parameter",
+    "a_bits=0": "32 (not quantized)", "a_bits=9": "from 1 to 8", "a_bits=2.5": "whole number",
+    "a_bits=two": "whole number", "w_bits=16": "from 1 to 8", "first_bits=-1": "from 1 to 8",
+    "bits_by=layer1": "bits_by", "bits_by=layer9=2": "matches nothing", "lr=0": "above 0",
+    "lr=nan": "lr must be", "lr=inf": "lr must be", "lr=fast": "lr must be",
+    "epochs=-1": "from 1 up", "epochs=1.5": "whole number", "batch_size=1": "from 2 up",
+    "momentum=1": "from 0 to", "weight_decay=-1": "from 0 up", "schedule=step": "one of multistep",
+    "milestones=3,2": "rising", "alpha0=0": "above 0", "alpha0=3": "has no effect",
+    "gamma=0.5": "has no effect", "valid_fraction=1": "from 0 to 0.9", "seed=-1": "from 0",
+    "device=tpu": "one of auto", "model=resnet21": "one of", "recipe=cifar": "did you mean",
+    "dataset=mnist": "one of digits", "data_dir=nowhere": "embedded",
+    "warmup_epochs=30": "below epochs", "accumulate=40": "fewer than 2", "world_size=8": "torchrun",
+    "sync_bn=True": "needs cuda", "sync_bn=perhaps": "True or False", "amp=fp16": "one of off",
+    "init=nowhere": "not the folder of a run", "resume=True": "no unfinished run",
+    "train_images=100000": "train_images", "augment=tensorpack": "svhn and imagenet",
+    "extra=False": "has no effect", "shortcut=C": "one of auto"
 }
 
 
@@ -58,20 +69,29 @@ def train(params: dict, stop_at: int = 0, threads: int = 1) -> None:
 
 
 def fingerprint(folder: Path) -> str:
-    "Hash of weights, statistics, α, momenta and schedule of the last checkpoint, and of metrics and α at every epoch."
+    """Hash of weights, statistics, α, momenta and schedule of the last checkpoint, and of
+    metrics and α at every epoch."""
     from pact_nb.checkpoints import load_weights
     h, state = hashlib.sha256(), load_weights(folder / "last.pt")["trainer"]
     momenta = [v for p in state["optimizer"]["state"].values() for v in p.values() if v is not None]
     for t in (*state["model"].values(), *momenta): h.update(t.contiguous().numpy())
-    rows = [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows = [
+        {k: v for k, v in json.loads(line).items() if k != "seconds"}
+        for line in (folder / "metrics.jsonl").read_text().splitlines()
+    ]
     schedule = {k: v for k, v in state["schedule"].items() if isinstance(v, (int, float, list))}
     h.update(repr((schedule, state["done"], rows, (folder / "alphas.csv").read_text())).encode())
     return h.hexdigest()
 
 
 VARIANTS = {
-    "adam": dict(optimizer="adam", lr=1e-3), "bfloat16": dict(amp="bfloat16"), "float16": dict(amp="float16"), "sawb": dict(w_quant="sawb", w_bits=2), "dorefa": dict(activation="dorefa"), "shortcut": dict(fp_shortcut=True),
-    "warm": dict(warmup_epochs=1), "parts": dict(accumulate=3), "cosine": dict(schedule="cosine", min_lr=0.01), "multistep": dict(schedule="multistep", milestones="1"), "preact": dict(model="resnet20_preact"), "last": dict(valid_fraction=0.0),
+    "adam": dict(optimizer="adam", lr=1e-3), "bfloat16": dict(amp="bfloat16"),
+    "float16": dict(amp="float16"), "sawb": dict(w_quant="sawb", w_bits=2),
+    "dorefa": dict(activation="dorefa"), "shortcut": dict(fp_shortcut=True),
+    "warm": dict(warmup_epochs=1), "parts": dict(accumulate=3),
+    "cosine": dict(schedule="cosine", min_lr=0.01),
+    "multistep": dict(schedule="multistep", milestones="1"),
+    "preact": dict(model="resnet20_preact"), "last": dict(valid_fraction=0.0)
 }
 
 
@@ -81,14 +101,17 @@ def variants(tmp: Path, names: list[str]) -> tuple[int, int]:
 
 
 def resumed(tmp: Path, steps: list[int], kind: str = "eager", **extra) -> tuple[int, int]:
-    "How many of the runs killed after each of `steps` end, continued, as the run that was never stopped."
+    """How many of the runs killed after each of `steps` end, continued, as the run that was
+    never stopped."""
     params = {**SMALL, **extra}
     child(train, {**params, "run_dir": str(tmp / f"{kind}-whole")})
     want, good = fingerprint(tmp / f"{kind}-whole"), 0
     for n in steps:
         folder = {**params, "run_dir": str(tmp / f"{kind}-{n}")}
         first, second = child(train, folder, n), child(train, folder)
-        good += (first.exitcode, second.exitcode) == (130, 0) and fingerprint(Path(folder["run_dir"])) == want
+        good += (first.exitcode, second.exitcode) == (130, 0) and fingerprint(
+            Path(folder["run_dir"])
+        ) == want
     return good, len(steps)
 
 
@@ -98,13 +121,16 @@ def save_for_ever(folder: str, told: int) -> None:
     from pact_nb.checkpoints import save_weights
     i = 0
     while True:
-        save_weights(Path(folder) / "last.pt", {"n": i, "w": torch.full((100_000,), float(i))}, keep=True)
+        save_weights(
+            Path(folder) / "last.pt", {"n": i, "w": torch.full((100_000,), float(i))}, keep=True
+        )
         told.send(i)
         i += 1
 
 
 def killed_while_saving(tmp: Path, times: int) -> tuple[int, int]:
-    "How often what is found after kill -9 at a random moment loads, whole, and is not older than the checkpoint before the last."
+    """How often what is found after kill -9 at a random moment loads, whole, and is not older
+    than the checkpoint before the last."""
     from pact_nb.checkpoints import load_last
     rng, good = random.Random(0), 0
     for k in range(times):
@@ -125,7 +151,8 @@ def killed_while_saving(tmp: Path, times: int) -> tuple[int, int]:
 
 
 def damaged(tmp: Path, times: int) -> tuple[int, int]:
-    "How many truncations and flipped bits of a real checkpoint are noticed, the one before being used."
+    """How many truncations and flipped bits of a real checkpoint are noticed, the one before
+    being used."""
     from pact_nb.checkpoints import load_last, load_weights, previous
     file, rng, good = tmp / "eager-whole" / "last.pt", random.Random(1), 0
     whole, before = file.read_bytes(), load_weights(previous(file))["trainer"]
@@ -135,7 +162,9 @@ def damaged(tmp: Path, times: int) -> tuple[int, int]:
         else: i = rng.randrange(8 * len(content)); content[i // 8] ^= 1 << i % 8
         file.write_bytes(content)
         found = load_last(file, said.append)["trainer"]
-        good += "damaged" in "".join(said) and (found["done"], found["step"]) == (before["done"], before["step"])
+        good += "damaged" in "".join(said) and (found["done"], found["step"]) == (
+            before["done"], before["step"]
+        )
     file.write_bytes(whole)
     return good, 2 * times
 
@@ -143,7 +172,9 @@ def damaged(tmp: Path, times: int) -> tuple[int, int]:
 def fill_up(folder: str, allowed: int) -> None:
     "Train with files limited to `allowed` bytes, as on a full disk."
     from pact_nb.runs import main
-    resource.setrlimit(resource.RLIMIT_FSIZE, (allowed, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (allowed, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+    )
     sys.stdout, sys.stderr = open(os.devnull, "w"), open(f"{folder}.err", "w")
     code = main([f"--{k}={v}" for k, v in {**SMALL, "run_dir": folder}.items()])
     sys.stderr.flush()
@@ -151,7 +182,8 @@ def fill_up(folder: str, allowed: int) -> None:
 
 
 def full_disk(tmp: Path, times: int) -> tuple[int, int]:
-    "How often a write that fails leaves the checkpoint as it was, with a message, so that the run can end as if nothing had been."
+    """How often a write that fails leaves the checkpoint as it was, with a message, so that the
+    run can end as if nothing had been."""
     want, good = fingerprint(tmp / "eager-whole"), 0
     size = (tmp / "eager-whole" / "last.pt").stat().st_size
     for k in range(times):
@@ -162,19 +194,30 @@ def full_disk(tmp: Path, times: int) -> tuple[int, int]:
         said = Path(f"{folder}.err").read_text()
         intact = (folder / "last.pt").read_bytes() == before
         child(train, {**SMALL, "run_dir": str(folder)})
-        good += limited.exitcode == 1 and "steps is intact" in said and intact and fingerprint(folder) == want
+        good += (
+            limited.exitcode == 1
+            and "steps is intact" in said
+            and intact
+            and fingerprint(folder) == want
+        )
     return good, times
 
 
 def refused(cases: list[tuple[list[str], str]]) -> tuple[int, int]:
-    "How many of the command lines are refused with exit code 2, the words expected, and nothing trained."
+    """How many of the command lines are refused with exit code 2, the words expected, and
+    nothing trained."""
     from pact_nb.runs import main
     good = 0
     for words, part in cases:
-        with redirect_stderr(err := StringIO()), redirect_stdout(out := StringIO()): code = main(words)
+        with redirect_stderr(err := StringIO()), redirect_stdout(out := StringIO()):
+            code = main(words)
         right = code == 2 and part in err.getvalue() and "epoch" not in out.getvalue()
         good += right
-        if not right: print("not refused as expected:", " ".join(words), code, err.getvalue()[:300], file=sys.stderr)
+        if not right:
+            print(
+                "not refused as expected:", " ".join(words), code, err.getvalue()[:300],
+                file=sys.stderr
+            )
     return good, len(cases)
 
 
@@ -182,15 +225,36 @@ def bad_data(tmp: Path) -> list[tuple[list[str], str]]:
     from broken_data import make
     (tmp / "broken").mkdir()
     fresh = lambda i: ["--run_dir", str(tmp / f"never{i}")]
-    return [(["--recipe", "cifar10_resnet20", "--dataset", name, "--data_dir", str(where), *fresh(i)], part) for i, (name, where, part) in enumerate(make(tmp / "broken").values())]
+    return [
+        (
+            [
+                "--recipe", "cifar10_resnet20", "--dataset", name, "--data_dir", str(where),
+                *fresh(i)
+            ],
+            part,
+        )
+        for i, (name, where, part) in enumerate(make(tmp / "broken").values())
+    ]
 
 
 def write(file: Path, counts: dict) -> None:
     "What was counted so far."
     import platform
     import torch
-    told = dict(torch=torch.__version__, python=platform.python_version(), threads=1, device="cpu", counts=counts)
+    told = dict(
+        torch=torch.__version__, python=platform.python_version(), threads=1, device="cpu",
+        counts=counts
+    )
     file.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf8")
+
+
+WRITES_FAILED = (
+    "writes that failed (file size limit), checkpoint intact, run ended as if nothing had been"
+)
+SWEEPS_STOPPED = (
+    "sweeps stopped by SIGINT, SIGTERM, SIGHUP (saved, nothing else begun), or a process of theirs"
+    " killed (one run lost)"
+)
 
 
 def main() -> int:
@@ -205,19 +269,50 @@ def main() -> int:
         tasks = {
             "bad parameters refused before anything is trained": lambda: refused(words),
             "broken data sets refused with file and remedy": lambda: refused(bad_data(tmp)),
-            "runs killed at a step boundary and continued, identical by hash": lambda: resumed(tmp, [1, 20, 27] if a.quick else list(range(1, 41))),
-            "the same, compiled": lambda: resumed(tmp, [23] if a.quick else [1, 19, 20, 33, 40], kind="compiled", compile="on"),
-            "the same, with other optimizers, precisions, quantizers and schedules": lambda: variants(tmp, ["adam"] if a.quick else list(VARIANTS)),
-            "kill -9 while saving: a whole checkpoint, none older than the last finished one": lambda: killed_while_saving(tmp, 8 if a.quick else 50),
-            "truncations and flipped bits noticed, the checkpoint before used": lambda: damaged(tmp, 20),
-            "writes that failed (file size limit), checkpoint intact, run ended as if nothing had been": lambda: full_disk(tmp, 1 if a.quick else 5),
-            "folders with files of somebody else's, refused and untouched": lambda: hostile.foreign_folders(tmp),
-            "finished runs changed by hand, noticed when they are read": lambda: hostile.edited_folders(tmp),
-            "random damage to every file a run writes, noticed or without effect": lambda: hostile.damaged_files(tmp, 16 if a.quick else 400),
-            "random signals at random moments until the run ends, identical by hash": lambda: hostile.random_signals(tmp, 1 if a.quick else 12, fingerprint),
-            "output that is closed, full or of another alphabet, the run ended": lambda: hostile.broken_output(tmp, 1 if a.quick else 4),
-            "sweeps stopped by SIGINT, SIGTERM, SIGHUP (saved, nothing else begun), or a process of theirs killed (one run lost)": lambda: hostile.stopped_sweeps(tmp, ["TERM"] if a.quick else ["TERM", "INT", "HUP", "KILL"]),
-            "compilers that fail in five ways, trained without": lambda: hostile.wrong_compilers(tmp, ["writes rubbish"] if a.quick else ["fails", "odd words", "killed", "writes nothing", "writes rubbish"]),
+            "runs killed at a step boundary and continued, identical by hash": lambda: resumed(
+                tmp, [1, 20, 27] if a.quick else list(range(1, 41))
+            ),
+            "the same, compiled": lambda: resumed(
+                tmp, [23] if a.quick else [1, 19, 20, 33, 40], kind="compiled", compile="on"
+            ),
+            "the same, with other optimizers, precisions, quantizers and schedules": (
+                lambda: variants(tmp, ["adam"] if a.quick else list(VARIANTS))
+            ),
+            "kill -9 while saving: a whole checkpoint, none older than the last finished one": (
+                lambda: killed_while_saving(tmp, 8 if a.quick else 50)
+            ),
+            "truncations and flipped bits noticed, the checkpoint before used": lambda: damaged(
+                tmp, 20
+            ),
+            WRITES_FAILED: (
+                lambda: full_disk(tmp, 1 if a.quick else 5)
+            ),
+            "folders with files of somebody else's, refused and untouched": (
+                lambda: hostile.foreign_folders(tmp)
+            ),
+            "finished runs changed by hand, noticed when they are read": (
+                lambda: hostile.edited_folders(tmp)
+            ),
+            "random damage to every file a run writes, noticed or without effect": (
+                lambda: hostile.damaged_files(tmp, 16 if a.quick else 400)
+            ),
+            "random signals at random moments until the run ends, identical by hash": (
+                lambda: hostile.random_signals(tmp, 1 if a.quick else 12, fingerprint)
+            ),
+            "output that is closed, full or of another alphabet, the run ended": (
+                lambda: hostile.broken_output(tmp, 1 if a.quick else 4)
+            ),
+            SWEEPS_STOPPED: lambda: hostile.stopped_sweeps(
+                tmp, ["TERM"] if a.quick else ["TERM", "INT", "HUP", "KILL"]
+            ),
+            "compilers that fail in five ways, trained without": lambda: hostile.wrong_compilers(
+                tmp,
+                (
+                    ["writes rubbish"]
+                    if a.quick
+                    else ["fails", "odd words", "killed", "writes nothing", "writes rubbish"]
+                ),
+            ),
             "hostile files of parameters refused": lambda: hostile.hostile_files(tmp),
         }
         for name, work in tasks.items():

@@ -12,7 +12,9 @@ ENV = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
 def sh(*words: str) -> str:
     "Run a command at the root, show what it prints, return it; exit if it fails."
     print("$", " ".join(words), flush=True)
-    p = subprocess.Popen(words, cwd=ROOT, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    p = subprocess.Popen(
+        words, cwd=ROOT, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     lines = []
     for line in p.stdout: lines.append(line); print(line, end="", flush=True)
     if p.wait(): sys.exit(f"failed: {' '.join(words)}")
@@ -20,7 +22,10 @@ def sh(*words: str) -> str:
 
 
 def digest(pattern: str) -> dict[str, str]:
-    return {str(p.relative_to(ROOT)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(ROOT.glob(pattern))}
+    return {
+        str(p.relative_to(ROOT)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(ROOT.glob(pattern))
+    }
 
 
 def unchanged(pattern: str, command: str, remedy: str) -> None:
@@ -37,12 +42,16 @@ def notebooks() -> None:
     names = sorted(p.name for p in (ROOT / "nbs").glob("*.ipynb") if not p.name.startswith("_"))
     out = sh("nbdev_test", "--n_workers", "2", "--do_print", "--timing")
     ran = [n for n in names if any("Completed" in line and n in line for line in out.splitlines())]
-    if ran != names: sys.exit(f"notebooks that did not run: {', '.join(sorted(set(names) - set(ran)))}")
+    if ran != names:
+        sys.exit(f"notebooks that did not run: {', '.join(sorted(set(names) - set(ran)))}")
     print(f"{len(ran)} of {len(names)} notebooks ran")
 
 
 def main() -> None:
-    unchanged("pact_nb/*.py", "nbdev_export", "out of step with its notebook; it has been exported now, look at it and commit")
+    unchanged(
+        "pact_nb/*.py", "nbdev_export",
+        "out of step with its notebook; it has been exported now, look at it and commit"
+    )
     unchanged("nbs/*.ipynb", "nbdev_clean", "was not clean; it is now, look at it and commit")
     sh(sys.executable, "scripts/readme.py")
     notebooks()

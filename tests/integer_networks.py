@@ -62,14 +62,14 @@ class Around(Whole):
 def made(parts): return {k: p() for k, p in parts.items()}
 
 
-def around(name, f, out=8, flat=False, says="", bits=(4, 4), how={}, **parts):
+def around(name, f, out=8, flat=False, says="", bits=(4, 4), how=None, **parts):
     "A case in which `f` stands between stem and classifier; parts are made by calling them."
     make = lambda: Around(f, out, flat, **made(parts))
-    add(name, make, says=says, bits=bits, how=how)
+    add(name, make, says=says, bits=bits, how=how or {})
 
 
-def whole(name, f, *shape, says="", how={}, **parts):
-    add(name, lambda: Whole(f, **made(parts)), *shape, says=says, how=how)
+def whole(name, f, *shape, says="", how=None, **parts):
+    add(name, lambda: Whole(f, **made(parts)), *shape, says=says, how=how or {})
 
 
 def operation(name, op, before=False, **more):

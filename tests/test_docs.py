@@ -22,7 +22,10 @@ NAMES = [p.stem for p in sorted((ROOT / "nbs").glob("*.ipynb")) if not p.name.st
 def site(tmp_path_factory) -> Path:
     "The site, built; a broken link or a warning of mkdocs fails it."
     out = tmp_path_factory.mktemp("docs")
-    p = subprocess.run([sys.executable, "scripts/docs.py", "--out", str(out)], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    p = subprocess.run(
+        [sys.executable, "scripts/docs.py", "--out", str(out)], cwd=ROOT, capture_output=True,
+        text=True, timeout=600
+    )
     assert p.returncode == 0, p.stdout[-2000:] + p.stderr[-2000:]
     return out / "site"
 
@@ -30,13 +33,24 @@ def site(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def url(site):
     port = free_port()
-    with served(sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "-d", str(site), url=f"http://127.0.0.1:{port}/") as at: yield at
+    with served(
+        sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "-d", str(site),
+        url=f"http://127.0.0.1:{port}/"
+    ) as at:
+        yield at
 
 
 @pytest.fixture(scope="module")
 def articles(site) -> dict:
     "The text part of each notebook's page, as a tree."
-    return {n: bs4.BeautifulSoup((site / f"{n}.html").read_text(encoding="utf8"), "html.parser").find("article") for n in NAMES}
+    return {
+        n: (
+            bs4.BeautifulSoup((site / f"{n}.html").read_text(encoding="utf8"), "html.parser").find(
+                "article"
+            )
+        )
+        for n in NAMES
+    }
 
 
 # what needs no site
@@ -53,30 +67,50 @@ def test_unlisted_notebook(tmp_path, monkeypatch):
     for row, names in (("| [a](a.ipynb) | |", "ab"), ("| [a](a.ipynb), [a](a.ipynb) | |", "a")):
         for n in names: (tmp_path / "nbs" / f"{n}.ipynb").write_text("{}")
         cell = dict(cell_type="markdown", id="x", metadata={}, source=row)
-        (tmp_path / "nbs" / "index.ipynb").write_text(json.dumps(dict(cells=[cell], metadata={}, nbformat=4, nbformat_minor=5)))
+        (tmp_path / "nbs" / "index.ipynb").write_text(
+            json.dumps(dict(cells=[cell], metadata={}, nbformat=4, nbformat_minor=5))
+        )
         monkeypatch.setattr(docs, "ROOT", tmp_path)
         with pytest.raises(SystemExit, match="exactly once; look at "): docs.reading_order()
         (tmp_path / "nbs" / "b.ipynb").unlink(missing_ok=True)
 
 
 def test_broken_links_noticed(tmp_path):
-    (tmp_path / "good.html").write_text('<h1 id="here">x</h1><a href="#here">a</a><a href="good.html#here">b</a><a href="https://example.org/">c</a>')
+    (tmp_path / "good.html").write_text(
+        '<h1 id="here">x</h1><a href="#here">a</a><a href="good.html#here">b</a><a'
+        ' href="https://example.org/">c</a>'
+    )
     assert docs_links.check(tmp_path) == ([], dict(pages=1, inside=2, outside=1))
-    (tmp_path / "bad.html").write_text('<a href="none.html">a</a><img src="none.png"><a href="good.html#gone">b</a><a href="../x.html">c</a><script src="https://example.org/x.js"></script>')
+    (tmp_path / "bad.html").write_text(
+        '<a href="none.html">a</a><img src="none.png"><a href="good.html#gone">b</a><a'
+        ' href="../x.html">c</a><script src="https://example.org/x.js"></script>'
+    )
     said, _ = docs_links.check(tmp_path)
-    assert said == ["bad.html: none.html leads nowhere", "bad.html: none.png leads nowhere", "bad.html: good.html#gone has no such anchor", "bad.html: ../x.html leads nowhere", "bad.html: https://example.org/x.js is loaded from elsewhere"]
+    assert said == [
+        "bad.html: none.html leads nowhere", "bad.html: none.png leads nowhere",
+        "bad.html: good.html#gone has no such anchor", "bad.html: ../x.html leads nowhere",
+        "bad.html: https://example.org/x.js is loaded from elsewhere"
+    ]
 
 
 @pytest.mark.parametrize("name", [p.name for p in sorted(ROOT.glob("*.md"))])
 def test_links_in_the_repository(name):
     links = re.findall(r"\]\(([^)\s]+)\)", (ROOT / name).read_text(encoding="utf8"))
-    gone = [x for x in links if not re.match(r"[a-z]+:|#", x) and not (ROOT / x.split("#")[0]).exists()]
+    gone = [
+        x for x in links if not re.match(r"[a-z]+:|#", x) and not (ROOT / x.split("#")[0]).exists()
+    ]
     assert not gone and not any(x.startswith("..") for x in links), gone
 
 
 def test_pictures_in_prose_have_alternative_text():
     for name in NAMES:
-        prose = "\n".join("".join(c["source"]) for c in json.loads((ROOT / "nbs" / f"{name}.ipynb").read_text(encoding="utf8"))["cells"] if c["cell_type"] == "markdown")
+        prose = "\n".join(
+            "".join(c["source"])
+            for c in json.loads((ROOT / "nbs" / f"{name}.ipynb").read_text(encoding="utf8"))[
+                "cells"
+            ]
+            if c["cell_type"] == "markdown"
+        )
         assert not re.findall(r"!\[\s*\]|<img(?![^>]*alt=)", prose), name
 
 
@@ -91,18 +125,28 @@ def test_formulas_and_pictures(articles):
     "No formula is left as source, no picture without a description."
     assert len(articles["01_pact"].find_all("math")) > 50
     for name, page in articles.items():
-        assert not [s for s in page.find_all(string=re.compile(r"\$")) if not s.find_parent(["pre", "code"])], name
+        assert not [
+            s for s in page.find_all(string=re.compile(r"\$")) if not s.find_parent(["pre", "code"])
+        ], name
         assert all(len(i.get("alt", "")) > 10 for i in page.find_all("img")), name
 
 
 def test_every_public_name(site):
     for file in sorted((ROOT / "pact_nb").glob("[!_]*.py")):
-        public = next(ast.literal_eval(n.value) for n in ast.parse(file.read_text(encoding="utf8")).body if isinstance(n, ast.Assign) and n.targets[0].id == "__all__")
+        public = next(
+            ast.literal_eval(n.value)
+            for n in ast.parse(file.read_text(encoding="utf8")).body
+            if isinstance(n, ast.Assign) and n.targets[0].id == "__all__"
+        )
         ids = docs_links.Page((site / "api" / f"{file.stem}.html").read_text(encoding="utf8")).ids
         assert set(public) <= ids, (file.stem, set(public) - ids)
     said = (site / "api" / "pact.html").read_text(encoding="utf8")
-    assert "passes over the training part" in (site / "api" / "recipes.html").read_text(encoding="utf8")
-    assert "clip level α &gt; 0, shape" in said and "α is not a single finite number above 0." in said
+    assert "passes over the training part" in (site / "api" / "recipes.html").read_text(
+        encoding="utf8"
+    )
+    assert (
+        "clip level α &gt; 0, shape" in said and "α is not a single finite number above 0." in said
+    )
 
 
 # the site, in a browser
@@ -125,7 +169,10 @@ def test_formula_is_drawn(url):
     with browse() as page:
         page.goto(f"{url}01_pact.html")
         page.evaluate("document.fonts.ready")
-        brace, cases = (page.locator(f".formula {e}").first.bounding_box() for e in ("mo:has(+ mtable)", "mtable"))
+        brace, cases = (
+            page.locator(f".formula {e}").first.bounding_box()
+            for e in ("mo:has(+ mtable)", "mtable")
+        )
         assert brace["height"] > 0.8 * cases["height"] > 30
         assert page.complaints == page.outside == []
 
@@ -146,25 +193,35 @@ def test_dark(url):
 
 
 def test_nothing_overflows(url, site):
-    "No notebook and no long page is wider than its window, on a desk or in a hand. Without search, whose index each page would build anew."
+    """No notebook and no long page is wider than its window, on a desk or in a hand. Without
+    search, whose index each page would build anew."""
     with browse() as page:
         page.route("**/search*", lambda r: r.abort())
-        longest = sorted((site / "api").glob("*.html"), key=lambda f: f.stat().st_size)[-5:]  # the others have the same form
+        # the others have the same form
+        longest = sorted((site / "api").glob("*.html"), key=lambda f: f.stat().st_size)[-5:]
         for file in [*site.glob("*.html"), *longest]:
             page.goto(url + file.relative_to(site).as_posix())
-            page.add_style_tag(content="* { transition: none !important }")  # the search field grows slowly
+            # the search field grows slowly
+            page.add_style_tag(content="* { transition: none !important }")
             for width in (1280, 400):
                 page.set_viewport_size(dict(width=width, height=900))
-                assert page.evaluate("document.documentElement.scrollWidth") <= width, (file.name, width)
+                assert page.evaluate("document.documentElement.scrollWidth") <= width, (
+                    file.name, width
+                )
         assert page.outside == []
 
 
-@pytest.mark.parametrize("name", ["index", "01_pact", "07b_images", "14_explore", "28_gallery", "train", "api/pact"])
+PAGES = ["index", "01_pact", "07b_images", "14_explore", "28_gallery", "train", "api/pact"]
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_nothing_complains(url, name):
-    "With scripts, no page complains or loads anything from elsewhere, and none is wider than a hand."
+    """With scripts, no page complains or loads anything from elsewhere, and none is wider than a
+    hand."""
     with browse() as page:
         page.set_viewport_size(dict(width=400, height=900))
         page.goto(f"{url}{name}.html")
-        page.add_style_tag(content="* { transition: none !important }")  # the search field grows slowly
+        # the search field grows slowly
+        page.add_style_tag(content="* { transition: none !important }")
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
         assert page.complaints == page.outside == []

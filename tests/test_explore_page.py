@@ -1,4 +1,5 @@
-"14_explore as people use it, in JupyterLab and served by `make explore`: sliders moved by the keyboard."
+"""14_explore as people use it, in JupyterLab and served by `make explore`: sliders moved by the
+keyboard."""
 import os
 import shutil
 
@@ -23,7 +24,10 @@ def press(page, name: str, key: str, n: int = 0) -> None:
     handle.focus()
     page.keyboard.press(key)
     page.wait_for_function("([image, was]) => image.src !== was", arg=[image, was[0]], timeout=LONG)
-    page.wait_for_function("([numbers, was]) => numbers.innerText !== was", arg=[numbers.element_handle(), was[1]], timeout=LONG)
+    page.wait_for_function(
+        "([numbers, was]) => numbers.innerText !== was", arg=[numbers.element_handle(), was[1]],
+        timeout=LONG
+    )
     assert image.evaluate("i => i.decode().then(() => i.naturalWidth)") > 500
 
 
@@ -37,7 +41,8 @@ def move_all(page) -> None:
 
 def picture(page, name: str) -> None:
     "A screenshot into the folder SCREENSHOTS names, if any."
-    if os.environ.get("SCREENSHOTS"): page.screenshot(path=f"{os.environ['SCREENSHOTS']}/{name}.png")
+    if os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=f"{os.environ['SCREENSHOTS']}/{name}.png")
 
 
 def test_jupyterlab(tmp_path):
@@ -53,12 +58,24 @@ def test_jupyterlab(tmp_path):
 def test_voila(tmp_path):
     "The recipe of `make explore` itself, with a free port and no browser of its own."
     port = free_port()
-    words = ["make", "-o", ".venv/.installed", "explore", f"BIN={BIN}", f"VOILA=--no-browser --port={port} --Voila.port_retries=0"]
-    with served(*words, url=f"http://127.0.0.1:{port}/voila/static/voila-style.js", seconds=120, **own_folders(tmp_path)), browse() as page:
+    words = [
+        "make", "-o", ".venv/.installed", "explore", f"BIN={BIN}",
+        f"VOILA=--no-browser --port={port} --Voila.port_retries=0"
+    ]
+    with served(
+        *words, url=f"http://127.0.0.1:{port}/voila/static/voila-style.js", seconds=120,
+        **own_folders(tmp_path)
+    ), browse() as page:
         page.goto(f"http://127.0.0.1:{port}/", timeout=LONG)
         move_all(page)
-        assert page.locator(".jp-CodeCell .jp-InputArea:visible").count() == 0  # no code on the page
+        # no code on the page
+        assert page.locator(".jp-CodeCell .jp-InputArea:visible").count() == 0
         page.set_viewport_size(dict(width=800, height=900))
-        page.wait_for_function("Math.max(...[...document.querySelectorAll('.widget-vbox')].map(v => v.getBoundingClientRect().right)) <= innerWidth", timeout=30_000)  # once it is laid out anew
+        # once it is laid out anew
+        page.wait_for_function(
+            "Math.max(...[...document.querySelectorAll('.widget-vbox')].map(v =>"
+            " v.getBoundingClientRect().right)) <= innerWidth",
+            timeout=30_000,
+        )
         picture(page, "voila-800")
         assert page.complaints == []

@@ -142,7 +142,8 @@ def test_summary_of_another_version(paused):
 
 
 def test_moved_together_with_its_start(tmp_path):
-    "A paused run and the run it began with, moved: the new place is named, and it goes on to the bit."
+    """A paused run and the run it began with, moved: the new place is named, and it goes on to
+    the bit."""
     quiet, first = lambda s: None, tmp_path / "first"
     run(
         from_params(

@@ -1,4 +1,5 @@
-"Notebooks as a reader opens them in JupyterLab: 01 runs through, train draws itself and is stopped by the square button."
+"""Notebooks as a reader opens them in JupyterLab: 01 runs through, train draws itself and is
+stopped by the square button."""
 import json
 import shutil
 
@@ -7,13 +8,17 @@ import pytest
 from browser import ROOT, browse
 from lab import LONG, OUTPUTS, jupyterlab, start, wait_for_all
 
-PICTURES = f"{OUTPUTS}.filter(o => o.data?.['image/png'] && JSON.stringify(o.data).includes('Figure size')).map(o => o.data['image/png'])"
+PICTURES = (
+    f"{OUTPUTS}.filter(o => o.data?.['image/png'] && JSON.stringify(o.data).includes('Figure"
+    " size')).map(o => o.data['image/png'])"
+)
 STEPS = "epochs = 500; width = 4; train_images = 256; valid_fraction = 0.25; run_dir = 'run'"
 
 
 @pytest.fixture(scope="module")
 def at(tmp_path_factory):
-    "One server for the copies of both notebooks; in the copy of train, parameters of a run that would take minutes."
+    """One server for the copies of both notebooks; in the copy of train, parameters of a run
+    that would take minutes."""
     tmp = tmp_path_factory.mktemp("lab")
     (root := tmp / "root").mkdir()
     shutil.copy(ROOT / "nbs" / "01_pact.ipynb", root)
@@ -36,7 +41,8 @@ def test_train_draws_itself_and_stops(at):
         start(page, f"{address}train.ipynb")
         page.wait_for_function(f"{PICTURES}.length === 1", timeout=LONG)
         first = page.evaluate(f"{PICTURES}[0]")
-        page.wait_for_function(f"(was) => {PICTURES}[0] !== was", arg=first, timeout=LONG)  # the same picture, an epoch later
+        # the same picture, an epoch later
+        page.wait_for_function(f"(was) => {PICTURES}[0] !== was", arg=first, timeout=LONG)
         page.evaluate("() => { window.jupyterapp.commands.execute('notebook:interrupt-kernel') }")
         assert wait_for_all(page) == []
         assert "paused by SIGINT" in page.evaluate(f"JSON.stringify({OUTPUTS})")

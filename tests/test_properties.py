@@ -76,7 +76,8 @@ def test_recipes_come_back_from_yaml(params):
 @FEW
 @given(st.dictionaries(st.sampled_from([*KINDS, "abits", "_x", ""]), anything, max_size=4))
 def test_any_value_is_taken_or_refused_in_words(params):
-    "`ValueError` or `TypeError` of bounded length that names a field; or a recipe whose values are finite."
+    """`ValueError` or `TypeError` of bounded length that names a field; or a recipe whose values
+    are finite."""
     try:
         r = from_params(params, lambda s: None)
     except (ValueError, TypeError) as e:

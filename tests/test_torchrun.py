@@ -14,27 +14,48 @@ SMALL = ("--width", "2", "--train_images", "201", "--epochs", "2", "--a_bits", "
 
 
 def torchrun(*words: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "pact_nb.runs", *SMALL, *words], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+            "-m", "pact_nb.runs", *SMALL, *words
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 def test_two_processes(tmp_path):
-    "One folder, written by rank 0; every image seen once an epoch; the processes agree on the weights."
+    """One folder, written by rank 0; every image seen once an epoch; the processes agree on the
+    weights."""
     p = torchrun("--run_dir", str(tmp_path / "run"), "--world_size", "2")
     assert p.returncode == 0, p.stderr[-2000:]
     said = json.loads((tmp_path / "run" / "summary.json").read_text())
     rows = [json.loads(s) for s in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert said["status"] == "finished" and said["processes"] == 2 and [r["images"] for r in rows] == [201, 201]
+    assert (
+        said["status"] == "finished"
+        and said["processes"] == 2
+        and [r["images"] for r in rows] == [201, 201]
+    )
     assert p.stdout.count("epoch   1/2") == 1 and said["test_n"] == 360
 
 
 def test_other_number_refused(tmp_path):
     p = torchrun("--run_dir", str(tmp_path / "run"), "--world_size", "4")
-    assert p.returncode != 0 and "world_size is 4, but 2 processes are running" in p.stderr and not (tmp_path / "run").exists()
+    assert (
+        p.returncode != 0
+        and "world_size is 4, but 2 processes are running" in p.stderr
+        and not (tmp_path / "run").exists()
+    )
 
 
 def test_paused_and_continued(tmp_path):
-    "Both pause at the same step and continue; the result is that of two processes that never stopped."
-    for name, words in (("whole", ()), ("part", ("--max_minutes", "0.0001")), ("part", ("--resume", "True"))):
+    """Both pause at the same step and continue; the result is that of two processes that never
+    stopped."""
+    for name, words in (
+        ("whole", ()), ("part", ("--max_minutes", "0.0001")), ("part", ("--resume", "True"))
+    ):
         p = torchrun("--run_dir", str(tmp_path / name), *words)
         assert p.returncode == 0, p.stderr[-2000:]
     a, b = (json.loads((tmp_path / n / "summary.json").read_text()) for n in ("whole", "part"))
@@ -59,5 +80,7 @@ def test_norms_are_those_of_the_saved_network(tmp_path):
     data = done.data()
     model, valid = done.model(data), runs.batches(data.valid, done.recipe, data)
     assert done.summary["valid_top1"] == validate(model, valid)[1] > 0.15
-    seen = [m.num_batches_tracked.item() for m in model.modules() if hasattr(m, "num_batches_tracked")]
+    seen = [
+        m.num_batches_tracked.item() for m in model.modules() if hasattr(m, "num_batches_tracked")
+    ]
     assert set(seen) == {6}  # three batches of each of the two
