@@ -36,7 +36,7 @@ digits-sweep: $(STAMP)  ## PACT against DoReFa at 2 to 5 and 32 bits, three seed
 survive: $(STAMP)  ## what a run survives, counted, into results/survive.json
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/survive.py results/survive.json
 
-activations: $(STAMP)  ## data/activations.npz, read by 02_error: what a trained float network's activations read
+activations: $(STAMP)  ## data/activations.npz, read by the page on errors: what a trained float network's activations read
 	rm -rf runs/activations
 	$(BIN)/python -m pact_nb.runs --w_bits 32 --a_bits 32 --activation relu --run_dir runs/activations
 	$(BIN)/python -c "from pact_nb.runs import Run, save_activations; save_activations(Run('runs/activations'), 'data/activations.npz')"
@@ -47,8 +47,8 @@ cifar10: $(STAMP)  ## the runs of results/cifar10/plan.yaml in the background, d
 bench: $(STAMP)  ## what a training step costs, into results/bench-cpu.json; about twenty minutes, on an idle machine
 	$(BIN)/python -m pact_nb.bench --bits 2,4 --ablations --scaling batch,bits --json results/bench-cpu.json
 
-explore: $(STAMP)  ## 14_explore with sliders in a browser, offline; RUN=runs/<name> plays that run back
-	PACT_RUN="$(if $(RUN),$$(realpath -s -- "$(RUN)"))" JUPYTER_PATH="$(abspath scripts)" $(BIN)/voila nbs/14_explore.ipynb --template=offline --TagRemovePreprocessor.remove_cell_tags=inside --VoilaConfiguration.extension_denylist=jupyterlab-jupytext $(VOILA)
+explore: $(STAMP)  ## sliders in a browser, offline; RUN=runs/<name> plays that run back
+	PACT_RUN="$(if $(RUN),$$(realpath -s -- "$(RUN)"))" JUPYTER_PATH="$(abspath scripts)" $(BIN)/voila nbs/6_experiments/15_explore.ipynb --template=offline --TagRemovePreprocessor.remove_cell_tags=inside --VoilaConfiguration.extension_denylist=jupyterlab-jupytext $(VOILA)
 
 clean:
 	rm -rf $(VENV) build *.egg-info

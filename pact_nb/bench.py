@@ -29,20 +29,25 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, Optional
 from unittest.mock import patch
 import torch
+
+# %% ../nbs/bench.ipynb #0cc14e88
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from . import runs as run_module
 from .checkpoints import write_atomic
 from .codes import CODE_BITS, code_forward, load_codes
-from .data import Batches, Split, load_data
+from .batches import Batches
+from .data import load_data
+from .splits import Split
 from pact_nb.fused import (
     build_library, fuse, load_fused, load_library, processor_flags, source_of
 )
 from .layers import calibrate, quantize
 from .models import count_macs, create_model
 from .recipes import RECIPES
-from .runs import device_name, find_root
+from .runs import device_name
+from .utils import find_root
 from .speed import keep_freed_memory
 from .training import Trainer, train_epoch
 
@@ -73,6 +78,7 @@ class Variant:
             *([self.amp] if self.amp != "off" else [])
         ])
 
+# %% ../nbs/bench.ipynb #8b26393a
 def make_batch(batch_size: int, image_size: int, device: str = "cpu") -> tuple[Tensor, Tensor]:
     "Made-up images and labels, the same each time."
     gen = torch.Generator().manual_seed(0)
@@ -137,6 +143,7 @@ def _brevitas(net: nn.Module, k: int) -> nn.Module:
         net.set_submodule(name, new)
     return net
 
+# %% ../nbs/bench.ipynb #2a8d2cc7
 def _torchao(net: nn.Module, k: int) -> nn.Module:
     "torchao's fake quantizers behind each ReLU and on each weight but the first and last layer's."
     from torch.nn.utils import parametrize
@@ -207,6 +214,7 @@ class Ready:
     compile_s: Optional[float] = None
     moved: Optional[int] = None  # bytes its kernels read and write, as the compiler counts them
 
+# %% ../nbs/bench.ipynb #c8d2dfb1
 def make_ready(
     v: Variant, name: str, x: Tensor, y: Tensor, cold: bool = True, width: Optional[int] = None
 ) -> Ready:
@@ -405,6 +413,7 @@ def _fast(device: str, k: int) -> list[str]:
     if device != "cpu" or load_fused(): return []
     return ["fused norms", "fused"] + (["codes"] if k in CODE_BITS and not load_codes() else [])
 
+# %% ../nbs/bench.ipynb #1c7037cf
 def scaling(
     what: str, values: Optional[tuple] = None, rounds: int = 12, image_size: int = 32,
     device: str = "cpu"
@@ -465,6 +474,7 @@ def plot_scaling(rows: list[dict]) -> "matplotlib.figure.Figure":
     axes.flat[-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5)); fig.tight_layout()
     return fig
 
+# %% ../nbs/bench.ipynb #5384c410
 _AXES = dict(
     width="channels of the first stage", depth="layers", batch="images a step", bits="bits"
 )
@@ -613,6 +623,7 @@ def _worker(
     for _ in range(3): train_epoch(t)
     return 3 * feed.images / (time.perf_counter() - start)
 
+# %% ../nbs/bench.ipynb #58748836
 def share(
     counts: tuple = (1, 2), model: str = "resnet20", batch_size: int = 128, image_size: int = 32,
     device: str = "cpu", steps: int = 10, wait: float = 60.0
@@ -649,6 +660,7 @@ def _high_water() -> int:
         1 if sys.platform == "darwin" else 1024
     )
 
+# %% ../nbs/bench.ipynb #a98a157b
 def _peak(v: Variant, model: str, batch_size: int, image_size: int, device: str) -> float:
     "Megabytes above what was there before: the process's high-water mark, or the GPU's."
     x, y = make_batch(batch_size, image_size, device)
@@ -664,6 +676,7 @@ def _peak(v: Variant, model: str, batch_size: int, image_size: int, device: str)
         (torch.cuda.max_memory_allocated() if device == "cuda" else _high_water()) - before
     ) / 1e6
 
+# %% ../nbs/bench.ipynb #2387a199
 def peak_memory(
     variants: list[Variant], model: str, batch_size: int, image_size: int, device: str = "cpu"
 ) -> list[dict]:
@@ -713,6 +726,7 @@ class _InPython(torch.autograd.Function):
         gx, _, *three = torch.ops.pact_nb.norm_pact_backward(g, None, x, None, None, *rest)
         return gx, *three
 
+# %% ../nbs/bench.ipynb #75ea61ab
 def inside_operators(
     batch_size: int = 128, image_size: int = 32
 ) -> dict[str, tuple[Callable, Callable]]:
@@ -750,6 +764,7 @@ def _one_process(
     ).step
     return 1e3 * quartiles(time_rounds({"": step}, torch.zeros(()), 12)[""])[1]
 
+# %% ../nbs/bench.ipynb #4425031f
 def _processes(
     how: list[tuple], model: str, batch_size: int, image_size: int, width: Optional[int], turns: int
 ) -> list[float]:
@@ -782,6 +797,7 @@ def _both_ways(model: str, batch_size: int, image_size: int) -> dict[str, Callab
         for n, v in variants.items()
     }
 
+# %% ../nbs/bench.ipynb #aabfb1ce
 def ablations(
     model: str = "resnet20", batch_size: int = 128, image_size: int = 32, rounds: int = 20,
     turns: int = 3
@@ -853,6 +869,7 @@ def import_times(
         _spread(f"import {m}, over torch", [t[m] - t["sys"] for t in took]) for m in modules
     ]
 
+# %% ../nbs/bench.ipynb #b49aaafa
 def cifar10_times(data_dir: str, rounds: int = 5) -> list[dict]:
     """Seconds to load CIFAR-10 from its files the first time, and from what was kept, checksum
     compared, every time after."""
@@ -893,6 +910,7 @@ def notebook_times(rounds: int = 3) -> list[dict]:
                 parts.setdefault(what, []).append(s)
     return [_spread(what, v) for what, v in parts.items()]
 
+# %% ../nbs/bench.ipynb #74cae1ad
 def _parts(wall: float, folder: Path) -> dict[str, float]:
     cells = [
         c
@@ -912,6 +930,7 @@ def _parts(wall: float, folder: Path) -> dict[str, float]:
         "… tables and pictures": sum(took[at + 1 :])
     }
 
+# %% ../nbs/bench.ipynb #e2432097
 def checkpoint_times(rounds: int = 3, epochs: int = 30) -> list[dict]:
     """Seconds of a run on the digits, with a checkpoint after every epoch and with those of
     short epochs shared, in turns."""
@@ -956,6 +975,7 @@ def all_variants(quick: bool, bits: tuple, device: str) -> list[Variant]:
     out += [Variant(w, k, "compiled", "nhwc", "bfloat16") for w, k in (("float", 32), ("ours", 4))]
     return out
 
+# %% ../nbs/bench.ipynb #7537d30f
 def other_variants() -> list[Variant]:
     """Other libraries' quantizers in the same network, with what they are held against; some
     take seconds a step."""
@@ -1054,6 +1074,7 @@ def _checked(a: argparse.Namespace) -> argparse.Namespace:
     create_model(a.model)
     return a
 
+# %% ../nbs/bench.ipynb #b6f5ec0c
 def _seconds_to_build() -> dict[str, Optional[float]]:
     """How long the fused operators and the convolution of codes take to build; None where they
     cannot be."""

@@ -1,6 +1,7 @@
 """The documentation site from notebooks and docstrings: python scripts/docs.py [--out FOLDER] |
 --check SITE"""
 import argparse
+import json
 import os
 import re
 import shutil
@@ -14,11 +15,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from docs_links import check  # noqa: E402
 
-# reading order comes from the table in nbs/index.ipynb; a section starts with the page named here
-SECTIONS = {
-    "00_core": "Quantizers", "05a_levels": "Networks", "07_data": "Data and recipes",
-    "08b_parallel": "Training", "10_evaluation": "Evaluation and runs",
-    "12_integer": "Integers, files, cost", "20_documents": "Experiments", "train": "Jobs"
+# reading order comes from the tables in nbs/index.ipynb; a folder of nbs is a section
+PARTS = {
+    "1_method": "1 Method", "2_networks": "2 Networks", "3_speed": "3 Speed",
+    "4_training": "4 Training", "5_deploy": "5 Deployment", "6_experiments": "6 Experiments",
+    "lab": "Lab", "": "Jobs"
 }
 # in the repository → on the site
 PAGES = {
@@ -26,6 +27,13 @@ PAGES = {
     "CHANGELOG.md": "changelog.md"
 }
 FLAGS = ("export", "slow", "cuda", "data")  # directives that a reader sees as a label
+
+
+def notebooks() -> list[str]:
+    "Every notebook below nbs, as part/name, sorted."
+    at = ROOT / "nbs"
+    paths = [p.relative_to(at).with_suffix("") for p in at.rglob("*.ipynb")]
+    return sorted(p.as_posix() for p in paths if not any(x[0] in "._" for x in p.parts))
 
 
 def reading_order() -> list[str]:
@@ -36,15 +44,13 @@ def reading_order() -> list[str]:
         for c in nbformat.read(ROOT / "nbs" / "index.ipynb", as_version=4).cells
         if c.cell_type == "markdown"
     )
-    rows = [r.split("|")[1] for r in text.splitlines() if r.startswith("| [")]
-    names = [n for r in rows for n in re.findall(r"\]\((\w+)\.ipynb\)", r)]
-    there = {p.stem for p in (ROOT / "nbs").glob("*.ipynb") if not p.name.startswith("_")} - {
-        "index"
-    }
+    rows = [r.split("|")[1] for r in text.splitlines() if re.match(r"\| (\d+\. )?\[", r)]
+    names = [n for r in rows for n in re.findall(r"\]\(([\w/]+)\.ipynb\)", r)]
+    there = set(notebooks()) - {"index"}
     wrong = there ^ set(names) | {n for n in names if names.count(n) > 1}
     if wrong:
         sys.exit(
-            "the table in nbs/index.ipynb must name every notebook exactly once; look at"
+            "the tables in nbs/index.ipynb must name every notebook exactly once; look at"
             f" {', '.join(sorted(wrong))}"
         )
     return names
@@ -55,16 +61,16 @@ def title(name: str) -> str:
     first = nbformat.read(ROOT / "nbs" / f"{name}.ipynb", as_version=4).cells[0].source
     head = re.match(r"# (.+)", first)
     if not head: sys.exit(f"nbs/{name}.ipynb must start with a title, `# …`; found {first[:40]!r}")
-    number = re.match(r"\d+\w?_", name)
-    return f"{number[0][:-1]} {head[1]}" if number else head[1]
+    number = re.search(r"/0?(\d+)_", name)
+    return f"{number[1]} {head[1]}" if number else head[1]
 
 
 def navigation(modules: list[str], names: list[str]) -> list:
-    "Front page, sections in reading order, reference, project."
-    nav = [{"Front page": "index.ipynb"}]
+    "Front page, parts in reading order, reference, project."
+    nav, parts = [{"Front page": "index.ipynb"}], {}
     for name in names:
-        if name in SECTIONS: nav.append({SECTIONS[name]: []})
-        next(iter(nav[-1].values())).append({title(name): f"{name}.ipynb"})
+        parts.setdefault(PARTS[os.path.dirname(name)], []).append({title(name): f"{name}.ipynb"})
+    nav += [{part: pages} for part, pages in parts.items()]
     project = [
         {p.split("/")[0].removesuffix(".md").capitalize(): q}
         for p, q in PAGES.items()
@@ -82,10 +88,12 @@ def destination(link: str, folder: str, out: Path) -> str:
     path, _, anchor = link.partition("#")
     if not path or re.match(r"[a-z]+:", link): return link
     path = os.path.normpath(os.path.join(folder, path))
+    # the site's root holds what is in nbs, and the pages about the project
+    at = os.path.relpath(folder, "nbs") if folder.split("/")[0] == "nbs" else "."
     if path.startswith("nbs" + os.sep) or path in PAGES:
-        return PAGES.get(path, path[4:]) + (anchor and "#" + anchor)
+        return os.path.relpath(PAGES.get(path, path[4:]), at) + (anchor and "#" + anchor)
     if (ROOT / path).is_file(): copy(ROOT / path, out / "files" / path)
-    return f"files/{path}"
+    return os.path.relpath(f"files/{path}", at)
 
 
 def copy(source: Path, to: Path) -> None:
@@ -98,11 +106,12 @@ def relinked(text: str, folder: str, out: Path) -> str:
     return re.sub(r"(?<=\]\()([^)\s]+)(?=\))", lambda m: destination(m[1], folder, out), text)
 
 
-def shown(cell, out: Path):
-    "A cell as a reader sees it; None where it is hidden or holds directives alone."
+def shown(cell, folder: str, out: Path):
+    """A cell of a notebook in `folder` as a reader sees it; None where it is hidden or holds
+    directives alone."""
     lines = cell.source.split("\n")
     if cell.cell_type == "markdown":
-        return {**cell, "source": as_html(relinked(cell.source, "nbs", out))}
+        return {**cell, "source": as_html(relinked(cell.source, folder, out))}
     marks = {m[1]: m[2].strip() for l in lines if (m := re.match(r"#\| *(\w+):?(.*)", l))}
     source = "\n".join(l for l in lines if not l.startswith("#|")).strip("\n")
     if "hide" in marks or not source: return None
@@ -112,7 +121,7 @@ def shown(cell, out: Path):
     ]
     return {
         **cell, "source": source, "metadata": {"tags": tags},
-        "outputs": [shown_output(o, out) for o in cell.outputs]
+        "outputs": [shown_output(o, folder, out) for o in cell.outputs]
     }
 
 
@@ -120,11 +129,11 @@ def as_html(text: str) -> str:
     return re.sub(r"(?<=\]\()(?!\w+:)([\w./-]+)\.(?:ipynb|md)\b", r"\1.html", text)
 
 
-def shown_output(output, out: Path):
+def shown_output(output, folder: str, out: Path):
     "An output whose Markdown leads to the site's pages."
     data = output.get("data", {})
     if "text/markdown" in data:
-        data["text/markdown"] = as_html(relinked(data["text/markdown"], "nbs", out))
+        data["text/markdown"] = as_html(relinked(data["text/markdown"], folder, out))
     return output
 
 
@@ -146,10 +155,12 @@ def describe(cells: list, page: str) -> None:
 def write_notebook(name: str, out: Path) -> None:
     "nbs/NAME.ipynb without hidden cells and directives, its links and pictures ready for the web."
     nb = nbformat.read(ROOT / "nbs" / f"{name}.ipynb", as_version=4)
-    nb.cells = [nbformat.from_dict(c) for c in (shown(c, out) for c in nb.cells) if c]
+    folder = os.path.dirname(f"nbs/{name}")
+    nb.cells = [nbformat.from_dict(c) for c in (shown(c, folder, out) for c in nb.cells) if c]
     # colours come later, in docs_pages; no widget state, which needs scripts from elsewhere
     nb.metadata = dict(kernelspec=dict(name="python3", display_name="python3", language="text"))
     describe(nb.cells, title(name))
+    (out / name).parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(nb, out / f"{name}.ipynb")
 
 
@@ -192,7 +203,21 @@ def build(out: Path) -> Path:
             nav=nav
         )
     )
+    write_stubs(out / "site")
     return out / "site"
+
+
+def write_stubs(site: Path) -> None:
+    "At each address that a page had before, a page that leads to where it is now."
+    for old, new in json.loads((ROOT / "docs" / "moved.json").read_text(encoding="utf8")).items():
+        at = os.path.relpath(f"{new}.html", os.path.dirname(old) or ".")
+        (site / old).parent.mkdir(parents=True, exist_ok=True)
+        (site / f"{old}.html").write_text(
+            f'<!doctype html><meta charset="utf-8"><title>{title(new)}</title>'
+            f'<meta http-equiv="refresh" content="0; url={at}">'
+            f'<p>This page is now <a href="{at}">{title(new)}</a>.</p>\n',
+            encoding="utf8"
+        )
 
 
 def main() -> int:

@@ -138,11 +138,16 @@ def entry(name: str, obj, source: str) -> str:
     )
 
 
+def page_words(notebook: str) -> str:
+    "The name of a page as prose has it: without part and number."
+    return re.sub(r"^\d+_", "", notebook.split("/")[-1]).replace("_", " ")
+
+
 def module_page(module, source: str, notebook: str) -> str:
     "The reference page of one module."
     head = (
         f"# {module.__name__}\n\n> {prose(module.__doc__)}\n\nDerived and tested in"
-        f" [{notebook}](../{notebook}.ipynb).\n\n"
+        f" [{page_words(notebook)}](../{notebook}.ipynb).\n\n"
     )
     return head + "\n".join(entry(n, getattr(module, n), source) for n in module.__all__)
 
@@ -154,7 +159,8 @@ def sources(order: list[str]) -> dict[str, tuple[str, str]]:
         for p in (ROOT / "pact_nb").glob("*.py")
         if not p.name.startswith("_")
     }
-    books = {m: re.search(r"File to edit: \.\./nbs/(\w+)\.ipynb", t)[1] for m, t in texts.items()}
+    edited = re.compile(r"File to edit: \.\./nbs/([\w/]+)\.ipynb")
+    books = {m: edited.search(t)[1] for m, t in texts.items()}
     return {m: (texts[m], books[m]) for m in sorted(texts, key=lambda m: order.index(books[m]))}
 
 
@@ -170,7 +176,7 @@ def write_api(folder: Path, order: list[str]) -> list[str]:
             name,
             (
                 f"| [{name}]({name}.md) | {prose(module.__doc__)} |"
-                f" [{notebook}](../{notebook}.ipynb) |"
+                f" [{page_words(notebook)}](../{notebook}.ipynb) |"
             ),
         ))
     head = (

@@ -1,11 +1,12 @@
 """Executes reading notebooks and compares their text with what is committed: python
-scripts/outputs.py [NAME …]"""
+scripts/outputs.py [PART/NAME …]"""
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
+from docs import notebooks
 from nbclient import NotebookClient
 
 NBS = Path(__file__).resolve().parent.parent / "nbs"
@@ -31,7 +32,8 @@ def differences(name: str) -> list[str]:
     for c in new.cells:
         if c.cell_type == "code" and SKIPPED.match(c.source): c.source = ""
     NotebookClient(
-        new, timeout=1800, kernel_name="python3", resources={"metadata": {"path": str(NBS)}}
+        new, timeout=1800, kernel_name="python3",
+        resources={"metadata": {"path": str((NBS / name).parent)}}
     ).execute()
     pairs = [
         (i, text(a), text(b))
@@ -42,9 +44,7 @@ def differences(name: str) -> list[str]:
 
 
 def main() -> None:
-    names = sys.argv[1:] or sorted(
-        p.stem for p in NBS.glob("*.ipynb") if p.stem not in JOBS and not p.name.startswith("_")
-    )
+    names = sys.argv[1:] or [n for n in notebooks() if n not in JOBS]
     with ThreadPoolExecutor(2) as pool:
         found = [d for part in pool.map(differences, names) for d in part]
     print("\n".join(found) or f"{len(names)} notebooks say what is committed")

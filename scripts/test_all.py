@@ -39,20 +39,24 @@ def unchanged(pattern: str, command: str, remedy: str) -> None:
 
 def notebooks() -> None:
     "nbdev_test on every notebook; exit if one did not run."
-    names = sorted(p.name for p in (ROOT / "nbs").glob("*.ipynb") if not p.name.startswith("_"))
+    at = ROOT / "nbs"
+    paths = [p.relative_to(at) for p in at.rglob("*.ipynb")]
+    names = sorted(p.as_posix() for p in paths if not any(x[0] in "._" for x in p.parts))
     out = sh("nbdev_test", "--n_workers", "2", "--do_print", "--timing")
-    ran = [n for n in names if any("Completed" in line and n in line for line in out.splitlines())]
+    done = [line.strip() for line in out.splitlines() if "Completed" in line]
+    ran = [n for n in names if any(line.endswith(f"/nbs/{n}") for line in done)]
     if ran != names:
         sys.exit(f"notebooks that did not run: {', '.join(sorted(set(names) - set(ran)))}")
     print(f"{len(ran)} of {len(names)} notebooks ran")
 
 
 def main() -> None:
+    sh("ruff", "check", ".")
     unchanged(
-        "pact_nb/*.py", "nbdev_export",
+        "pact_nb/**/*.py", "nbdev_export",
         "out of step with its notebook; it has been exported now, look at it and commit"
     )
-    unchanged("nbs/*.ipynb", "nbdev_clean", "was not clean; it is now, look at it and commit")
+    unchanged("nbs/**/*.ipynb", "nbdev_clean", "was not clean; it is now, look at it and commit")
     sh(sys.executable, "scripts/readme.py")
     notebooks()
     sh(sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "tests")

@@ -15,7 +15,7 @@ pytest.importorskip("mkdocs_jupyter", reason="the site needs the packages of the
 import docs  # noqa: E402
 import docs_links  # noqa: E402
 
-NAMES = [p.stem for p in sorted((ROOT / "nbs").glob("*.ipynb")) if not p.name.startswith("_")]
+NAMES = docs.notebooks()
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +56,9 @@ def articles(site) -> dict:
 # what needs no site
 def test_every_notebook_once():
     order = docs.reading_order()
-    assert sorted(order) == sorted(set(NAMES) - {"index"}) and set(docs.SECTIONS) <= set(order)
-    pages = re.findall(r"'(\w+)\.ipynb'", str(docs.navigation([], order)))
+    assert sorted(order) == sorted(set(NAMES) - {"index"})
+    assert {n.rpartition("/")[0] for n in order} <= set(docs.PARTS)
+    pages = re.findall(r"'([\w/]+)\.ipynb'", str(docs.navigation([], order)))
     assert pages == ["index", *order]
 
 
@@ -116,14 +117,14 @@ def test_pictures_in_prose_have_alternative_text():
 
 # the site, as files
 def test_reader_sees_no_set_up(articles):
-    said = articles["01_pact"].get_text()
+    said = articles["1_method/02_pact"].get_text()
     assert "AlphaError" in said and "set_theme" not in said
     for name, page in articles.items(): assert "#|" not in page.get_text(), name
 
 
 def test_formulas_and_pictures(articles):
     "No formula is left as source, no picture without a description."
-    assert len(articles["01_pact"].find_all("math")) > 50
+    assert len(articles["1_method/02_pact"].find_all("math")) > 50
     for name, page in articles.items():
         assert not [
             s for s in page.find_all(string=re.compile(r"\$")) if not s.find_parent(["pre", "code"])
@@ -167,7 +168,7 @@ def test_search(url):
 def test_formula_is_drawn(url):
     "Eq. 1's brace is as tall as its three cases, in the font the site brings."
     with browse() as page:
-        page.goto(f"{url}01_pact.html")
+        page.goto(f"{url}1_method/02_pact.html")
         page.evaluate("document.fonts.ready")
         brace, cases = (
             page.locator(f".formula {e}").first.bounding_box()
@@ -179,13 +180,13 @@ def test_formula_is_drawn(url):
 
 def test_dark(url):
     with browse(color_scheme="light") as page:
-        page.goto(f"{url}01_pact.html")
+        page.goto(f"{url}1_method/02_pact.html")
         shade = lambda: page.evaluate("getComputedStyle(document.body).backgroundColor")
         light = shade()
         page.locator("label.md-header__button[title=Dark]").click()
         page.wait_for_function(f"getComputedStyle(document.body).backgroundColor != '{light}'")
         dark = shade()
-        page.goto(f"{url}02_error.html")
+        page.goto(f"{url}1_method/03_error.html")
         assert shade() == dark and page.complaints == []
     with browse(color_scheme="dark") as page:
         page.goto(url)
@@ -211,7 +212,8 @@ def test_nothing_overflows(url, site):
         assert page.outside == []
 
 
-PAGES = ["index", "01_pact", "07b_images", "14_explore", "28_gallery", "train", "api/pact"]
+PAGES = ["index", "1_method/02_pact", "4_training/02_images", "6_experiments/15_explore",
+    "6_experiments/10_failures", "train", "api/pact"]
 
 
 @pytest.mark.parametrize("name", PAGES)

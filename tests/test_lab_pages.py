@@ -1,4 +1,4 @@
-"""Notebooks as a reader opens them in JupyterLab: 01 runs through, train draws itself and is
+"""Notebooks as a reader opens them in JupyterLab: 02_pact runs through, train draws itself and is
 stopped by the square button."""
 import json
 import shutil
@@ -21,7 +21,7 @@ def at(tmp_path_factory):
     that would take minutes."""
     tmp = tmp_path_factory.mktemp("lab")
     (root := tmp / "root").mkdir()
-    shutil.copy(ROOT / "nbs" / "01_pact.ipynb", root)
+    shutil.copy(ROOT / "nbs" / "1_method" / "02_pact.ipynb", root)
     nb = nbformat.read(ROOT / "nbs" / "train.ipynb", as_version=4)
     tagged = next(i for i, c in enumerate(nb.cells) if "parameters" in c.metadata.get("tags", []))
     nb.cells.insert(tagged + 1, nbformat.v4.new_code_cell(STEPS))
@@ -31,7 +31,7 @@ def at(tmp_path_factory):
 
 def test_01_runs_through(at):
     with browse() as page:
-        start(page, f"{at[0]}01_pact.ipynb")
+        start(page, f"{at[0]}02_pact.ipynb")
         assert wait_for_all(page) == [] and page.outside == []
 
 
