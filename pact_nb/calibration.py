@@ -10,15 +10,15 @@ __all__ = ['GRID', 'POST_METHODS', 'REPAIRS', 'entropy_at', 'entropy_alphas', 'l
 import math
 import operator
 from typing import Any, Iterable
+from torch import Tensor, fx, nn
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from .core import FLOAT
-from .utils import evaluating, hooked, modes_kept
 from .layers import CALIBRATIONS, QuantWeight, calibrate, quantize
 from .stages import keep_scale, reestimate_norms
 from .training import ALPHA_FLOOR, alphas
+from .utils import evaluating, hooked, modes_kept
 
 # %% ../nbs/5_deploy/01_calibration.ipynb #f4bd9372
 class _Tail(fx.Interpreter):

@@ -8,12 +8,12 @@ __all__ = ['MOST_PRODUCTS', 'CODE_BITS', 'load_codes', 'CodeConv', 'Values', 'co
 # %% ../nbs/3_speed/03_codes.ipynb #2fafc239
 import operator
 from typing import Optional
-import torch
 from torch import Tensor, fx, nn
+import torch
 from .core import FLOAT, n_steps
 from pact_nb.fused import (
-    Coded, FusedWeight, NormPACT, load_fused, load_library, processor_flags, source_of, unhooked,
-    values_of
+    Coded, FusedWeight, NormPACT, load_fused, load_library, processor_flags, source_of,
+    unhooked, values_of
 )
 from .layers import QuantConv2d, first_input
 

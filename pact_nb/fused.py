@@ -9,9 +9,12 @@ __all__ = ['BUILD_SECONDS', 'source_of', 'excerpt', 'compiler_command', 'cpu_lin
 
 # %% ../nbs/3_speed/02_fused.ipynb #11ca5827
 import contextlib
+from copy import deepcopy
 import hashlib
+from importlib.resources import files
 import logging
 import os
+from pathlib import Path
 import platform
 import re
 import shlex
@@ -20,16 +23,13 @@ import signal
 import subprocess
 import tempfile
 import time
-from copy import deepcopy
-from importlib.resources import files
-from pathlib import Path
 from typing import NamedTuple, Optional
-import torch
 from torch import Tensor, fx, nn
+import torch
 from .core import FLOAT, n_steps
-from .utils import in_words, short_hash
 from .layers import ADDS, QuantConv2d, QuantLinear, first_input
 from .pact import PACT, FixedClip, check_alpha
+from .utils import in_words, short_hash
 
 # %% ../nbs/3_speed/02_fused.ipynb #9e0bdf25
 def source_of(name: str) -> str:

@@ -6,14 +6,14 @@
 __all__ = ['LAYER_RULES']
 
 # %% ../nbs/5_deploy/04_layer_rules.ipynb #cf609b0f
-import math
-import operator
 from dataclasses import dataclass
 from functools import partial
+import math
+import operator
 from typing import Any, Callable, Optional
+from torch import Tensor, nn
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from .core import FLOAT

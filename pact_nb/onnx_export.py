@@ -6,17 +6,19 @@
 __all__ = ['FORMS', 'export_onnx', 'export_all']
 
 # %% ../nbs/5_deploy/09_fast_onnx.ipynb #1f3ba0c4
-import math
 from functools import partial
+import math
 from pathlib import Path
 from typing import Any, Callable, Optional
 import numpy as np
-import torch
 from torch import Tensor
+import torch
 from .integer import STEP_KINDS, IntegerNetwork, Step, agreement, along, convert
-from .onnx_graph import EXACT_FORMS, Exported, Graph, accumulate, affine, check_single
-from .onnx_graph import conv_attributes, export_exact, factors, graph_model, graphs_agreement
-from .onnx_graph import shared_step, signed_codes, write_checked, write_steps
+from pact_nb.onnx_graph import (
+    EXACT_FORMS, Exported, Graph, accumulate, affine, check_single, conv_attributes,
+    export_exact, factors, graph_model, graphs_agreement, shared_step, signed_codes,
+    write_checked, write_steps
+)
 from .packed import save_network
 
 # %% ../nbs/5_deploy/09_fast_onnx.ipynb #e28cb623

@@ -13,8 +13,10 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from .integer import IntegerNetwork, Step
-from .onnx_graph import Exported, Graph, batch_agreement, centred, check_single, code_unit
-from .onnx_graph import example_of, graph_model, real_step, write_checked, write_steps
+from pact_nb.onnx_graph import (
+    Exported, Graph, batch_agreement, centred, check_single, code_unit, example_of, graph_model,
+    real_step, write_checked, write_steps
+)
 
 # %% ../nbs/5_deploy/10_qonnx.ipynb #acba73ee
 DOMAIN = "qonnx.custom_op.general"

@@ -39,14 +39,13 @@ from .binary import Absolute
 from .utils import find_root
 
 # %% ../nbs/4_training/15_runs.ipynb #fbf979a3
-from .utils import machine_memory, short_hash
+from .batches import Batches
 from pact_nb.checkpoints import (
     Interrupted, SaveError, Watch, load_last, load_weights, lock_folder, previous, read_tensors,
     save_weights, unbroken, write_atomic
 )
-from .batches import Batches
 from .data import load_data
-from .splits import Data
+from .documents import Translation, is_nested, load_params, translate_yaml
 from .evaluation import predict, record, topk, wilson
 from .fused import cpu_line, processor_flags
 from .images import ImageBatches
@@ -57,13 +56,15 @@ from .pact import PACT
 from pact_nb.parallel import (
     World, all_sum, any_of, find_world, from_main, join, leave, usable_cores
 )
-from .documents import Translation, is_nested, load_params, translate_yaml
 from pact_nb.recipes import (
-    NOT_KEPT, RECIPES, Recipe, Snapshot, from_params, from_yaml, given_parameters, short, to_yaml
+    NOT_KEPT, RECIPES, Recipe, Snapshot, from_params, from_yaml, given_parameters, short,
+    to_yaml
 )
 from .speed import choose_threads, engine_of, threads_kept
+from .splits import Data
 from .stages import add_scales, keep_scale, reestimate_norms
 from .training import Fit, NonFiniteError, Trainer, alphas, fit, get_state, validate
+from .utils import machine_memory, short_hash
 
 # %% ../nbs/4_training/15_runs.ipynb #d8c0b584
 def notebook_recipe(
