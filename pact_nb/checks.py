@@ -6,7 +6,7 @@
 __all__ = ['check_levels']
 
 # %% ../nbs/2_networks/08_check_levels.ipynb #e1e844c2
-from typing import Any
+from typing import Any, Callable
 from torch import nn
 import torch
 from .core import FLOAT, levels_used
@@ -16,6 +16,21 @@ from .quantizing import _read_by, is_view
 from .utils import evaluating, hooked
 from .weight_layers import QuantWeight
 
+# %% ../nbs/2_networks/08_check_levels.ipynb #1d2956cf
+_NOTHING = (
+    "no layer of this network claims to read levels, so there is nothing to check; quantize it with"
+    " a_bits below 32"
+)
+
+def _to_check(model: nn.Module) -> dict[str, QuantWeight]:
+    "The low-bit layers by name; `ValueError` for a network that cannot be checked."
+    if is_view(model):
+        raise ValueError("this is a fused view of a network; check the network itself")
+    if warm := [n for n, m in model.named_modules() if getattr(m, "warm", False)]:
+        raise ValueError(f"nothing is quantized in {', '.join(warm)}: end the warm start first")
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, QuantWeight)}
+    return {n: m for n, m in layers.items() if (m.a_bits, m.w_bits) != (FLOAT, FLOAT)}
+
 # %% ../nbs/2_networks/08_check_levels.ipynb #baee4736
 def check_levels(
     model: nn.Module,  # a quantized network
@@ -23,38 +38,19 @@ def check_levels(
 ) -> list[dict]:  # one row a checked call of a layer: layer, distinct, allowed
     """Count distinct input values of every layer with a_bits < 32; `ValueError` names those with
     too many or strange ones, those never called, and a network with none."""
-    if is_view(model):
-        raise ValueError("this is a fused view of a network; check the network itself")
-    if warm := [n for n, m in model.named_modules() if getattr(m, "warm", False)]:
-        raise ValueError(f"nothing is quantized in {', '.join(warm)}: end the warm start first")
-    layers = {
-        n: m
-        for n, m in model.named_modules()
-        if isinstance(m, QuantWeight) and (m.a_bits, m.w_bits) != (FLOAT, FLOAT)
-    }
+    layers = _to_check(model)
     rows, strange, called = [], [], set()
-    hooks = [(m, _look(model, n, m, rows, strange, called)) for n, m in layers.items()]
+    hooks = [(m, _look(model, n, rows, strange, called)) for n, m in layers.items()]
     with hooked(hooks, before=True), evaluating(model): run_on(model, x)
-    strange += [
-        f"{n} is never called, so its bits mean nothing"
-        for n, m in layers.items()
-        if n not in called and getattr(m, "stays", "") != "not used by forward"
-    ]
-    bad = [
-        f"{r['layer']} reads {r['distinct']} values, {r['allowed']} allowed"
-        for r in rows
-        if r["distinct"] > r["allowed"]
-    ] + strange
+    bad = [f"{r['layer']} reads {r['distinct']} values, {r['allowed']} allowed"
+           for r in rows if r["distinct"] > r["allowed"]]
+    idle = [n for n, m in layers.items() if getattr(m, "stays", "") != "not used by forward"]
+    bad += strange + [f"{n} is never called, so its bits mean nothing"
+                      for n in idle if n not in called]
     if bad:
-        raise ValueError(
-            "float input leaks into a quantized layer: " + "; ".join(bad) + _untraced(model)
-        )
-    if not rows:
-        raise ValueError(
-            "no layer of this network claims to read levels, so there is nothing to check; quantize"
-            " it with a_bits below 32"
-            + _untraced(model)
-        )
+        raise ValueError(f"float input leaks into a quantized layer: {'; '.join(bad)}"
+                         + _untraced(model))
+    if not rows: raise ValueError(_NOTHING + _untraced(model))
     return rows
 
 # %% ../nbs/2_networks/08_check_levels.ipynb #a6a33e9a
@@ -68,10 +64,9 @@ def _untraced(model: nn.Module) -> str:
     )
 
 # %% ../nbs/2_networks/08_check_levels.ipynb #e9d75d0e
-def _look(
-    model: nn.Module, name: str, layer: QuantWeight, rows: list, strange: list, called: set
-) -> Any:
+def _look(model: nn.Module, name: str, rows: list, strange: list, called: set) -> Callable:
     "A hook that compares what a layer reads with what it should."
+    layer = model.get_submodule(name)
     acts = _read_by(model, name, layer)
     if gone := [n for n, a in zip(layer.reads, acts) if not isinstance(a, PACT)]:
         strange.append(f"{name} reads {', '.join(gone)}, which is no PACT")

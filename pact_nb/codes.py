@@ -15,7 +15,8 @@ from pact_nb.fused import (
     Coded, FusedWeight, NormPACT, load_fused, load_library, processor_flags, source_of,
     unhooked, values_of
 )
-from .layers import QuantConv2d, first_input
+from .layers import QuantConv2d
+from .levels import first_input
 
 # %% ../nbs/3_speed/03_codes.ipynb #61066d1c
 MOST_PRODUCTS = (2**31 - 1) // (255 * 127)  # of a window, so that no sum of 32 bits overflows

@@ -27,7 +27,8 @@ from typing import NamedTuple, Optional
 from torch import Tensor, fx, nn
 import torch
 from .core import FLOAT, n_steps
-from .layers import ADDS, QuantConv2d, QuantLinear, first_input
+from .layers import QuantConv2d, QuantLinear
+from .levels import ADDS, first_input
 from .pact import PACT, FixedClip, check_alpha
 from .utils import in_words, short_hash
 

@@ -7,7 +7,7 @@ __all__ = ['CALIBRATIONS', 'calibrate']
 
 # %% ../nbs/2_networks/10_calibrate.ipynb #e0df668f
 import math
-from typing import Any
+from typing import Any, Callable
 import warnings
 from torch import Tensor, nn
 import torch
@@ -41,6 +41,32 @@ def _alpha_for(x: Tensor, act: PACT, method: str, q: float) -> float:
     else: a = percentile_alpha(x, q if method == "percentile" else 100.0)
     return min(a, getattr(act, "limit", math.inf))
 
+# %% ../nbs/2_networks/10_calibrate.ipynb #305dfef9
+def _check_calibrate(model: nn.Module, method: str, silent: str) -> None:
+    "`ValueError` for a method, or a network, without a start."
+    if method not in CALIBRATIONS:
+        raise ValueError(f"method must be one of {', '.join(CALIBRATIONS)}; got {method!r}")
+    if silent not in ("refuse", "keep"):
+        raise ValueError(f"silent must be refuse or keep; got {silent!r}")
+    if is_view(model):
+        raise ValueError("this is a fused view of a network; calibrate the network itself")
+    if not any(isinstance(m, PACT) for m in model.modules()):
+        raise ValueError("no PACT in this network, so no α to set; quantize it first"
+                         + _untraced(model))
+
+def _start(name: str, seen: dict, find: Callable, silent: str) -> Callable:
+    "A hook that sets a PACT's α before it runs, by `find(act, all it has read)`."
+    def hook(act, args):
+        new = args[0].detach().float().flatten()
+        seen[name] = torch.cat([seen[name], new]) if name in seen else new
+        act.least = seen[name].min().item()
+        try: act.alpha.data.fill_(find(act, seen[name]))
+        except ValueError as e:
+            if silent == "keep": return
+            raise ValueError(f"no start for α of {name}: {e}. silent='keep' leaves it at"
+                             f" {act.alpha.item():.4g}") from e
+    return hook
+
 # %% ../nbs/2_networks/10_calibrate.ipynb #eb334d9c
 def calibrate(
     model: nn.Module,  # a quantized network; its α are set in place
@@ -51,41 +77,14 @@ def calibrate(
 ) -> dict[str, float]:  # name of each PACT → its new α; a fixed clip has none
     """Set each α from data, layer by layer in one forward pass; nothing but α changes.
     `ValueError` for an activation that never fires or never runs."""
-    if method not in CALIBRATIONS:
-        raise ValueError(f"method must be one of {', '.join(CALIBRATIONS)}; got {method!r}")
-    if silent not in ("refuse", "keep"):
-        raise ValueError(f"silent must be refuse or keep; got {silent!r}")
-    if is_view(model):
-        raise ValueError("this is a fused view of a network; calibrate the network itself")
-    if not any(isinstance(m, PACT) for m in model.modules()):
-        raise ValueError(
-            "no PACT in this network, so no α to set; quantize it first" + _untraced(model)
-        )
-    acts, seen = {
-        n: m
-        for n, m in model.named_modules()
-        if isinstance(m, PACT) and not isinstance(m, FixedClip)
-    }, {}
-    def start(name):
-        def hook(act, args):
-            new = args[0].detach().float().flatten()
-            # a shared one fits all it reads
-            seen[name] = torch.cat([seen[name], new]) if name in seen else new
-            try: act.alpha.data.fill_(_alpha_for(seen[name], act, method, q))
-            except ValueError as e:
-                if silent == "refuse":
-                    raise ValueError(
-                        f"no start for α of {name}: {e}. silent='keep' leaves it at"
-                        f" {act.alpha.item():.4g}"
-                    ) from e
-            act.least = seen[name].min().item()
-        return hook
-    with hooked([(m, start(n)) for n, m in acts.items()], before=True), buffers_kept(
-        model
-    ), torch.no_grad():
-        run_on(model, x)
+    _check_calibrate(model, method, silent)
+    acts = {n: m for n, m in model.named_modules() if isinstance(m, PACT)}
+    acts = {n: m for n, m in acts.items() if not isinstance(m, FixedClip)}
+    seen = {}  # what each has read; a shared one fits all of it
+    find = lambda act, v: _alpha_for(v, act, method, q)
+    hooks = [(m, _start(n, seen, find, silent)) for n, m in acts.items()]
+    with hooked(hooks, before=True), buffers_kept(model), torch.no_grad(): run_on(model, x)
     if never := [n for n in acts if n not in seen]:
-        warnings.warn(
-            f"calibrate: {', '.join(never)} did not run, and α stays as it was", stacklevel=2
-        )
+        said = f"calibrate: {', '.join(never)} did not run, and α stays as it was"
+        warnings.warn(said, stacklevel=2)
     return {n: acts[n].alpha.item() for n in seen}

@@ -18,145 +18,92 @@ from .scales import UNTRACED, _quantize_modules, _scales
 from pact_nb.shortcuts import (
     _activations, _calls, _convertible, _float_shortcut, _quantized_shortcuts, _shortcuts
 )
-from .weight_layers import QUANTIZED, QuantWeight, _check_w_quant, quantized_type
+from .weight_layers import QUANTIZED, QuantWeight, check_quantizer, quantized_type
 from pact_nb.wiring import (
-    LEAVES, _check_rules, _drop_float_inputs, _insert_input, _layers_beyond, _override,
+    LEAVES, Plan, _check_rules, _drop_float_inputs, _insert_input, _layers_beyond, _override,
     _replace_activation, _sites, _weight_nodes
 )
 
 # %% ../nbs/2_networks/07_quantize.ipynb #2f4df8a6
-def _layer_bits(
-    layers: list, known: set, w_bits: int, a_bits: int, ends: dict, rules: dict
-) -> tuple[dict, dict]:
-    """{layer: (w_bits, bits of its input)} and {layer: why it is an exception}; the first of
-    several calls rules."""
-    notes = {}
-    for n in layers:
-        up, down = (bool(_layers_beyond(n, known, up=way)) for way in (True, False))
+def _layer_bits(plan: Plan) -> None:
+    "Bits of every layer, and why it is an exception; the first of several calls rules."
+    for n in plan.layers:
+        up, down = (bool(_layers_beyond(n, plan.known, up=way)) for way in (True, False))
         mine = "" if up and down else "last layer" if up else "first layer"
-        if mine == "first layer" or not notes.get(n.target):
-            notes[n.target] = mine
-    pairs = {t: (ends[note], ends[note]) if note else (w_bits, a_bits) for t, note in notes.items()}
-    a_of = lambda t, a: _override(f"{t}_in", _override(t, a, rules, 1), rules, 1)
-    return {t: (_override(t, w, rules, 0), a_of(t, a)) for t, (w, a) in pairs.items()}, notes
+        if mine == "first layer" or not plan.notes.get(n.target): plan.notes[n.target] = mine
+    for t, note in plan.notes.items():
+        w, a = (plan.ends[note],) * 2 if note else (plan.w_bits, plan.a_bits)
+        a = _override(f"{t}_in", _override(t, a, plan.rules, 1), plan.rules, 1)
+        plan.bits[t] = _override(t, w, plan.rules, 0), a
 
-def _act_bits(
-    node: fx.Node, layers: set, known: set, bits: dict, notes: dict, a_bits: int, rules: dict
-) -> int:
+def _act_bits(plan: Plan, node: fx.Node) -> int:
     """Bits of an activation: its layers' where all are exceptions (first, last) or it was put
     there for one, else `a_bits`."""
-    below = [n.target for n in _layers_beyond(node, known, up=False) & layers]
-    only = [bits[t][1] for t in below] if all(notes[t] for t in below) else []
-    return _override(node.target, max(only, default=a_bits), rules, 1)
+    below = [n.target for n in _layers_beyond(node, plan.known, up=False) & set(plan.layers)]
+    only = [plan.bits[t][1] for t in below] if all(plan.notes[t] for t in below) else []
+    return _override(node.target, max(only, default=plan.a_bits), plan.rules, 1)
 
 # %% ../nbs/2_networks/07_quantize.ipynb #e22cf8b7
-def _quantize_graph(
-    gm: fx.GraphModule,
-    w_bits: int,
-    a_bits: int,
-    how: dict,  # weights, ends, alpha, activation, keep_scale
-    fp_shortcut: bool,
-    rules: dict,  # of bits_by
-) -> list[str]:
+def _quantize_graph(gm: fx.GraphModule, plan: Plan) -> list[str]:
     "Quantize a network in place; in words, what a full-precision shortcut does not reach."
     _quantized_shortcuts(gm)
-    mods, known = dict(gm.named_modules()), _weight_nodes(gm)
-    layers = [n for n in gm.graph.nodes if n in known and _convertible(n, mods)]
-    bits, notes = _layer_bits(layers, known, w_bits, a_bits, how["ends"], rules)
-    if how["activation"] != "relu":
-        _quantize_activations(gm, layers, known, bits, notes, a_bits, how, rules)
-    found = _shortcuts(gm) if fp_shortcut else []
-    for n in [n for _, path, *_ in found for n in path if n.target in bits]:
-        bits[n.target], notes[n.target] = (FLOAT, FLOAT), "shortcut"
-    _drop_float_inputs(gm, layers, bits)
-    for one in _shortcuts(gm) if fp_shortcut else (): _float_shortcut(gm, *one)
-    used, sites = {}, _sites(layers)
-    for target in dict.fromkeys(n.target for n in layers):
-        _quantize_layer(
-            gm,
-            [n for n in layers if n.target == target],
-            bits[target],
-            notes[target],
-            how,
-            used,
-            sites,
-        )
-    _note_others(gm, known, layers)
-    grown = _scales(gm, layers, how["keep_scale"])
+    mods, plan.known = dict(gm.named_modules()), _weight_nodes(gm)
+    plan.layers = [n for n in gm.graph.nodes if n in plan.known and _convertible(n, mods)]
+    _layer_bits(plan)
+    if plan.activation != "relu": _quantize_activations(gm, plan)
+    found = _shortcuts(gm) if plan.fp_shortcut else []
+    for n in [n for _, path, *_ in found for n in path if n.target in plan.bits]:
+        plan.bits[n.target], plan.notes[n.target] = (FLOAT, FLOAT), "shortcut"
+    _drop_float_inputs(gm, plan)
+    for one in _shortcuts(gm) if plan.fp_shortcut else (): _float_shortcut(gm, *one)
+    plan.sites = _sites(plan.layers)
+    for target in dict.fromkeys(n.target for n in plan.layers):
+        _quantize_layer(gm, plan, [n for n in plan.layers if n.target == target])
+    _note_others(gm, plan.known, plan.layers)
+    grown = _scales(gm, plan.layers, plan.keep_scale)
     gm.graph.lint(); gm.recompile()
-    return grown + [
-        f"fp_shortcut does not reach the shortcut of {n.name}, which goes through {stop}"
-        for n, _, _, stop in found
-        if stop
-    ]
+    stopped = "fp_shortcut does not reach the shortcut of {}, which goes through {}"
+    return grown + [stopped.format(n.name, stop) for n, _, _, stop in found if stop]
 
 # %% ../nbs/2_networks/07_quantize.ipynb #a51c213f
-def _quantize_activations(
-    gm: fx.GraphModule,
-    layers: list,  # nodes of layers that are converted
-    known: set,  # nodes of all layers
-    bits: dict,  # layer → (w_bits, a_bits)
-    notes: dict,  # layer → why it is an exception
-    a_bits: int,
-    how: dict,
-    rules: dict,
-) -> None:
+def _quantize_activations(gm: fx.GraphModule, plan: Plan) -> None:
     "A PACT, of its bits, for each activation that some converted layer comes behind."
     nodes, mods, used, wanted = _activations(gm), dict(gm.named_modules()), {}, {}
-    sites = _sites(nodes)
+    sites, layers = _sites(nodes), set(plan.layers)
     for n in nodes:
-        if not _layers_beyond(n, known, up=False) & set(layers): continue
+        if not _layers_beyond(n, plan.known, up=False) & layers: continue
         # one PACT a site already
         ours = _calls(n, mods, PACT) and getattr(mods[n.target], "placed", False)
-        _replace_activation(
-            gm, n, how["alpha"], how["activation"] == "dorefa", used, n.target if ours else sites[n]
-        )
+        _replace_activation(gm, plan, n, used, n.target if ours else sites[n])
         act = gm.get_submodule(n.target)
         act.placed = True
-        reader = (
-            next((u.target for u in n.users if u in layers), None)
-            if getattr(act, "inserted", False)
-            else None
-        )
-        k = (
-            bits[reader][1]
-            if reader
-            else _act_bits(n, set(layers), known, bits, notes, a_bits, rules)
-        )
-        # of several calls the one that reads levels rules
-        act.k = wanted[act] = min(k, wanted.get(act, k))
+        reader = next((u.target for u in n.users if u in layers), None)
+        inserted = reader and getattr(act, "inserted", False)
+        k = plan.bits[reader][1] if inserted else _act_bits(plan, n)
+        act.k = wanted[act] = min(k, wanted.get(act, k))  # of several calls, the one of levels
 
 # %% ../nbs/2_networks/07_quantize.ipynb #ee030dda
-def _quantize_layer(
-    gm: fx.GraphModule,
-    calls: list[fx.Node],  # all calls of the layer
-    bits: tuple[int, int],  # of its weight and its input
-    note: str,
-    how: dict,
-    used: dict,  # (layer, site) → name of a quantizer put before it
-    sites: dict,
-) -> None:
-    "Give one layer its bits, and each call a quantizer of its own where it would read floats."
+def _quantize_layer(gm: fx.GraphModule, plan: Plan, calls: list[fx.Node]) -> None:
+    "Give the layer of `calls` its bits, and each a quantizer of its own where it reads floats."
     layer, name = gm.get_submodule(calls[0].target), calls[0].target
-    parts = [_read_levels(gm, n, bits[1], how["alpha"], used, sites[n]) for n in calls]
+    w_bits, a_bits = plan.bits[name]
+    parts = [_read_levels(gm, plan, n, a_bits) for n in calls]
     reads = list(dict.fromkeys(r for names in parts for r in names)) if all(parts) else []
     a_bits = max((gm.get_submodule(r).k for r in reads), default=FLOAT)
     if a_bits == FLOAT: reads = []
     layer.scaled_before = isinstance(layer, QuantWeight) and layer.takes_scale()
-    layer.__class__, layer.at = quantized_type(layer)[0], name
-    note = note if FLOAT in (bits[0], a_bits) else ""
-    layer.set_bits(bits[0], a_bits=a_bits, reads=reads, note=note, **how["weights"])
+    layer.__class__, layer.at = quantized_type(layer)[0], name  # parameters and hooks stay
+    note = plan.notes[name] if FLOAT in (w_bits, a_bits) else ""
+    layer.set_bits(w_bits, a_bits=a_bits, reads=reads, note=note, **plan.weights)
 
 # %% ../nbs/2_networks/07_quantize.ipynb #8882a6de
-def _read_levels(
-    gm: fx.GraphModule, n: fx.Node, bits: int, alpha: float, used: dict, site: tuple
-) -> tuple[str, ...]:
+def _read_levels(gm: fx.GraphModule, plan: Plan, n: fx.Node, bits: int) -> tuple[str, ...]:
     "Names of the PACTs that one call reads, a new one among them where it would read floats."
     others = {k: v for k, v in n.kwargs.items() if k != "input"}
     n.args, n.kwargs = (first_input(n), *n.args[1:]), others
     kind, names = source_of(n.args[0], dict(gm.named_modules()))
     if kind == "levels": return names
-    return (_insert_input(gm, n, kind, bits, alpha, used, site),) if bits != FLOAT else ()
+    return (_insert_input(gm, plan, n, kind, bits),) if bits != FLOAT else ()
 
 # %% ../nbs/2_networks/07_quantize.ipynb #a33da7cf
 def _note_others(gm: fx.GraphModule, known: set, layers: list) -> None:
@@ -178,33 +125,31 @@ def _note_others(gm: fx.GraphModule, known: set, layers: list) -> None:
 ACTIVATIONS = ("pact", "relu", "dorefa")
 
 # %% ../nbs/2_networks/07_quantize.ipynb #a8a1e6c3
-def _check_quantize(model, w_bits, a_bits, how: dict, alpha_grad: str) -> nn.Module:
-    """The network itself; `TypeError` or `ValueError` for one, or a setting, that `quantize`
-    cannot serve."""
-    for name, bits in (
-        ("w_bits", w_bits),
-        ("a_bits", a_bits),
-        ("first_bits", how["ends"]["first layer"]),
-        ("last_bits", how["ends"]["last layer"]),
-    ):
-        check_bits(bits, name)
-    weights, activation = how["weights"], how["activation"]
-    _check_w_quant(weights["w_quant"])
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {activation!r}")
-    if activation == "relu" and a_bits != FLOAT:
+def _check_plan(plan: Plan) -> None:
+    "`ValueError` for settings that `quantize` cannot serve."
+    bits = dict(w_bits=plan.w_bits, a_bits=plan.a_bits, first_bits=plan.ends["first layer"],
+                last_bits=plan.ends["last layer"])
+    for name, k in bits.items(): check_bits(k, name)
+    check_quantizer(plan.weights["w_quant"])
+    if plan.activation not in ACTIVATIONS:
         raise ValueError(
-            f"activation='relu' has no levels: a_bits must be {FLOAT} with it; got {a_bits}"
+            f"activation must be one of {', '.join(ACTIVATIONS)}; got {plan.activation!r}"
         )
-    check_grad(alpha_grad), check_scale(weights["w_scale"]), check_width(weights["hysteresis"])
+    if plan.activation == "relu" and plan.a_bits != FLOAT:
+        raise ValueError(
+            f"activation='relu' has no levels: a_bits must be {FLOAT} with it; got {plan.a_bits}"
+        )
+    check_grad(plan.alpha_grad), check_scale(plan.weights["w_scale"])
+    check_width(plan.weights["hysteresis"])
+
+def _check_model(model: nn.Module) -> nn.Module:
+    "The network itself; `TypeError` or `ValueError` for one that `quantize` cannot serve."
     model = check_network(model)
     if is_view(model):
         raise ValueError("this is a fused view of a network; quantize the network itself")
     if type(model) in QUANTIZED:
-        raise ValueError(
-            f"{type(model).__name__} alone is first and last layer at once; put it into"
-            " nn.Sequential"
-        )
+        raise ValueError(f"{type(model).__name__} alone is first and last layer at once; put it"
+                         " into nn.Sequential")
     return model
 
 # %% ../nbs/2_networks/07_quantize.ipynb #125a81d0
@@ -214,28 +159,26 @@ def is_view(model: nn.Module) -> bool:
     return any(getattr(m, "of_view", False) for m in model.modules())
 
 # %% ../nbs/2_networks/07_quantize.ipynb #59fa3c5d
-def _convert(
-    model: nn.Module, w_bits: int, a_bits: int, how: dict, fp_shortcut: bool, rules: dict, x: Any
-) -> tuple[nn.Module, list[str]]:
+_BY_MODULE = (
+    "it is converted module by module: {}. Functional and reused activations are not seen, a ReLU"
+    " behind the last layer is clipped too, and what each layer reads is unknown; check_levels"
+    " tells"
+)
+
+def _convert(model: nn.Module, plan: Plan, x: Any) -> tuple[nn.Module, list[str]]:
     """(a low-bit copy by its graph, else module by module; what to warn of); `ValueError` where
     only the graph would do."""
-    n = len(x) if isinstance(x, tuple) else 1
     try:
-        low, lost = read_network(copied(model), LEAVES, n)
+        low, lost = read_network(copied(model), LEAVES, len(x) if isinstance(x, tuple) else 1)
     except TraceError as e:
-        if fp_shortcut:
+        if plan.fp_shortcut:
             raise ValueError(f"fp_shortcut needs the graph of {type(model).__name__}: {e}") from e
         low = copied(model)
-        _quantize_modules(low, w_bits, a_bits, how, rules)
+        _quantize_modules(low, plan)
         low.untraced = str(e)
-        return low, [
-            f"it is converted module by module: {e}. Functional and reused activations are not"
-            " seen, a ReLU behind the last layer is clipped too, and what each layer reads is"
-            " unknown; check_levels tells"
-        ]
-    if x is not None:
-        judge(low, model, x, lost)
-    return low, lost + _quantize_graph(low, w_bits, a_bits, how, fp_shortcut, rules)
+        return low, [_BY_MODULE.format(e)]
+    if x is not None: judge(low, model, x, lost)
+    return low, lost + _quantize_graph(low, plan)
 
 # %% ../nbs/2_networks/07_quantize.ipynb #b07df0fb
 def report(model: nn.Module) -> list[dict]:
@@ -258,30 +201,21 @@ def report(model: nn.Module) -> list[dict]:
 
 # %% ../nbs/2_networks/07_quantize.ipynb #e0deec55
 def _row(model: nn.Module, name: str, m: QuantWeight) -> dict:
-    acts = dict(zip(m.reads, _read_by(model, name, m)))
-    idle = [
-        n for n, a in acts.items() if isinstance(a, SignedPACT) and getattr(a, "least", -1.0) >= 0
-    ]
-    notes = [
-        m.note,
-        (
-            f"{', '.join(idle)} is two-sided and saw nothing negative in calibration: half of its"
-            " levels are idle"
-            if idle
-            else ""
-        ),
-        getattr(m, "stays", ""),
-    ]
     unknown = m.note == UNTRACED and m.a_bits != FLOAT
     return dict(
-        layer=name,
-        type=type(m).__name__,
-        w_bits=m.w_bits,
+        layer=name, type=type(m).__name__, w_bits=m.w_bits,
         w_quant=m.w_quant if m.w_bits != FLOAT else "",
-        a_bits=None if unknown else m.a_bits,
-        reads=", ".join(m.reads),
-        note="; ".join(filter(None, notes)),
+        a_bits=None if unknown else m.a_bits, reads=", ".join(m.reads),
+        note="; ".join(filter(None, (m.note, _idle(model, name, m), getattr(m, "stays", "")))),
     )
+
+def _idle(model: nn.Module, name: str, m: QuantWeight) -> str:
+    "What is wasted in front of a layer, in words."
+    acts = dict(zip(m.reads, _read_by(model, name, m)))
+    two_sided = {n: a for n, a in acts.items() if isinstance(a, SignedPACT)}
+    idle = [n for n, a in two_sided.items() if getattr(a, "least", -1.0) >= 0]
+    return idle and (f"{', '.join(idle)} is two-sided and saw nothing negative in calibration:"
+                     " half of its levels are idle") or ""
 
 # %% ../nbs/2_networks/07_quantize.ipynb #9a4182a6
 def _float_row(name: str, m: nn.Module, parameter: str) -> dict:
@@ -307,83 +241,65 @@ def _read_by(model: nn.Module, name: str, m: QuantWeight) -> list[nn.Module]:
     found = dict(model.named_modules(remove_duplicate=False))
     return [found.get(above + n, m) for n in m.reads]
 
+# %% ../nbs/2_networks/07_quantize.ipynb #7dc6695e
+def _quantized(model: nn.Module, x: Any, plan: Plan) -> nn.Module:
+    "The low-bit copy that a plan asks for."
+    _check_plan(plan)
+    net = _check_model(model)
+    low, lost = _convert(net, plan, x)
+    _check_rules(low, plan.rules, plan.activation)
+    for m in low.modules():
+        if isinstance(m, PACT) and not isinstance(m, FixedClip): m.grad = plan.alpha_grad
+    by_name = [b for pair in plan.rules.values() for b in pair]
+    if {plan.w_bits, plan.a_bits, *plan.ends.values(), *by_name} != {FLOAT}:
+        lost += _unreached(low)
+    if lost: warnings.warn(f"{type(net).__name__}: " + "; ".join(lost), stacklevel=3)
+    return low
+
 # %% ../nbs/2_networks/07_quantize.ipynb #3705447c
 def quantize(
     model: nn.Module,  # any float network, or one quantized before; not changed
     w_bits: int = 4,  # bits of all weights but the first and last layers'; 1-8 or 32
-    # bits of all activations but those only the last layer reads; 1-8 or 32 (clip only)
-    a_bits: int = 4,
+    a_bits: int = 4,  # of all activations but those only the last layer reads; 32: clip only
     *,
-    # weight quantizer: "dorefa", "sawb", or with a learned clip "pact", "lsq"
-    w_quant: str = "dorefa",
+    w_quant: str = "dorefa",  # "dorefa", "sawb", or with a learned clip "pact", "lsq"
     first_bits: int = FLOAT,  # weight and input of the first layer; 32 in the paper's main tables
     last_bits: int = FLOAT,  # weight and input of the last layer
     alpha: float = 10.0,  # start value of every α (6 at most where ReLU6 was)
-    # "dorefa": clip at 1, not learned; "relu": left as they are (a_bits must be 32)
-    activation: str = "pact",
-    # shortcuts of residual sums, with their convolutions, in full precision
-    fp_shortcut: bool = False,
+    activation: str = "pact",  # "dorefa": clip at 1; "relu": left as they are (a_bits 32)
+    fp_shortcut: bool = False,  # shortcuts, with their convolutions, in full precision
     bits_by: str = "",  # overrides, e.g. "layer1=4, *.conv2=2/8" (weights/activations)
     alpha_grad: str = "paper",  # rule of α's gradient: "paper" (Eq. 3), "interior" or "lsq"
     w_scale: str = "layer",  # of 1-bit weights: one scale a "layer" or a "channel"
-    # of 1-bit weights: threshold of a change of sign, in mean |w| of the layer, 0 to 0.5
-    hysteresis: float = 0.0,
-    # the float weights' scale under DoReFa; None: kept where no norm takes it out
-    keep_scale: Optional[bool] = None,
-    # an example input, or a tuple of inputs: graph and network are compared on it, to the bit
-    x: Any = None,
+    hysteresis: float = 0.0,  # of 1-bit weights: threshold of a new sign in mean |w|, 0 to 0.5
+    keep_scale: Optional[bool] = None,  # of weights under DoReFa; None: where no norm restores it
+    x: Any = None,  # example input(s): graph and network are compared on it, to the bit
 ) -> nn.Module:  # a low-bit copy; parameters keep their names, each PACT adds one `alpha`
-    """A low-bit copy of `model`: weights quantized, each use of a ReLU its own PACT. See `report`.
-    `ValueError` for a network that cannot be read, or low bits that reach nothing; a warning
-    for what stays float."""
-    how = dict(
+    """A low-bit copy of `model`; see `report`. `ValueError` for a network that cannot be read, or
+    low bits that reach nothing; a warning for what stays float."""
+    return _quantized(model, x, Plan(
+        w_bits=w_bits, a_bits=a_bits, ends={"first layer": first_bits, "last layer": last_bits},
         weights=dict(w_quant=w_quant, w_scale=w_scale, hysteresis=hysteresis),
-        ends={"first layer": first_bits, "last layer": last_bits},
-        alpha=alpha,
-        activation=activation,
-        keep_scale=keep_scale,
-    )
-    net, rules = _check_quantize(model, w_bits, a_bits, how, alpha_grad), parse_bits_by(bits_by)
-    low, lost = _convert(net, w_bits, a_bits, how, fp_shortcut, rules, x)
-    _check_rules(low, rules, activation)
-    for m in low.modules():
-        if isinstance(m, PACT) and not isinstance(m, FixedClip): m.grad = alpha_grad
-    asked = {
-        w_bits,
-        a_bits,
-        first_bits,
-        last_bits,
-        *(b for pair in rules.values() for b in pair),
-    } != {FLOAT}
-    if asked: lost += _unreached(low)
-    if lost: warnings.warn(f"{type(net).__name__}: " + "; ".join(lost), stacklevel=2)
-    return low
+        rules=parse_bits_by(bits_by), alpha=alpha, activation=activation, alpha_grad=alpha_grad,
+        fp_shortcut=fp_shortcut, keep_scale=keep_scale))
 
 # %% ../nbs/2_networks/07_quantize.ipynb #d9a7fcb9
 def _unreached(low: nn.Module) -> list[str]:
     "In words, what stays float though low bits were asked for; `ValueError` if everything does."
-    rows = [
-        r for r in report(low) if (r["w_bits"] == FLOAT or "elsewhere" in r["note"]) and r["note"]
-    ]
-    told = ", ".join(f"{r['layer']} ({r['note'].removeprefix('not converted: ')})" for r in rows)
-    low_bit = any(
-        isinstance(m, QuantWeight) and m.w_bits != FLOAT or isinstance(m, PACT) and m.k != FLOAT
-        for m in low.modules()
-    )
-    if not low_bit:
+    rows = [r for r in report(low) if r["note"]]
+    rows = [r for r in rows if r["w_bits"] == FLOAT or "elsewhere" in r["note"]]
+    said = [f"{r['layer']} ({r['note'].removeprefix('not converted: ')})" for r in rows]
+    if not any(isinstance(m, QuantWeight) and m.w_bits != FLOAT
+               or isinstance(m, PACT) and m.k != FLOAT for m in low.modules()):
         raise ValueError(
-            f"low bits reach nothing in this network: {told or 'it has no layer with a weight'}."
+            "low bits reach nothing in this network:"
+            f" {', '.join(said) or 'it has no layer with a weight'}."
             " First and last layer take theirs from first_bits and last_bits"
         )
-    others = [r for r in rows if r["note"].startswith(("not ", "its ")) and r["note"] != UNTRACED]
-    names = ", ".join(
-        f"{r['layer']} ({r['note'].removeprefix('not converted: ')})" for r in others[:8]
-    )
-    return (
-        [
-            f"stays float: {names}{f' and {len(others) - 8} more' if len(others) > 8 else ''}; see"
-            " report"
-        ]
-        if others
-        else []
-    )
+    others = [
+        s for s, r in zip(said, rows)
+        if r["note"].startswith(("not ", "its ")) and r["note"] != UNTRACED
+    ]
+    if not others: return []
+    more = f" and {len(others) - 8} more" if len(others) > 8 else ""
+    return [f"stays float: {', '.join(others[:8])}{more}; see report"]

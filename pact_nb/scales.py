@@ -14,7 +14,7 @@ from .graph import is_torchs
 from .pact import PACT, FixedClip
 from .shortcuts import _NORMS, _calls
 from .weight_layers import QuantWeight, _keep, quantized_type
-from .wiring import _new_pact, _override, _stays
+from .wiring import Plan, _new_pact, _override, _stays
 
 # %% ../nbs/2_networks/06_scales.ipynb #3f6ab7a9
 def _restored(n: fx.Node, norms: dict) -> bool:
@@ -88,38 +88,30 @@ def _open_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
     ]
 
 # %% ../nbs/2_networks/06_scales.ipynb #f34e809c
-def _quantize_modules(model: nn.Module, w_bits: int, a_bits: int, how: dict, rules: dict) -> None:
+def _quantize_modules(model: nn.Module, plan: Plan) -> None:
     """Fallback without a graph: every registered clip and layer, first and last by order of
     registration."""
     layers, norms = _open_layers(model), [m for m in model.modules() if isinstance(m, _NORMS)]
+    ends = {len(layers) - 1: plan.ends["last layer"], 0: plan.ends["first layer"]}
     for i, (name, m) in enumerate(layers):
-        end = (
-            how["ends"]["first layer"]
-            if i == 0
-            else how["ends"]["last layer"] if i == len(layers) - 1 else None
-        )
-        w, a = (w_bits, a_bits) if end is None else (end, end)
+        w, a = (ends[i], ends[i]) if i in ends else (plan.w_bits, plan.a_bits)
+        w, a = _override(name, w, plan.rules, 0), _override(name, a, plan.rules, 1)
         before = isinstance(m, QuantWeight) and m.takes_scale()
         m.__class__, m.at = quantized_type(m)[0], name
-        m.set_bits(
-            _override(name, w, rules, 0),
-            a_bits=_override(name, a, rules, 1),
-            note=UNTRACED,
-            **how["weights"]
-        )
-        lost = not before and m.takes_scale() and how["keep_scale"] is not False
-        if lost and (how["keep_scale"] or not norms or any(map(_trained, norms))): _keep(m)
-    if how["activation"] != "relu": _replace_modules(model, a_bits, how, rules)
+        m.set_bits(w, a_bits=a, note=UNTRACED, **plan.weights)
+        lost = not before and m.takes_scale() and plan.keep_scale is not False
+        if lost and (plan.keep_scale or not norms or any(map(_trained, norms))): _keep(m)
+    if plan.activation != "relu": _replace_modules(model, plan)
 
 # %% ../nbs/2_networks/06_scales.ipynb #a4d1c777
-def _replace_modules(model: nn.Module, a_bits: int, how: dict, rules: dict) -> None:
+def _replace_modules(model: nn.Module, plan: Plan) -> None:
     "Put a PACT where a module is a clip at zero."
-    fixed = how["activation"] == "dorefa"
+    fixed = plan.activation == "dorefa"
     for name, m in list(model.named_modules(remove_duplicate=False)):
-        k, limit = _override(name, a_bits, rules, 1), _module_limit(m)
+        k, limit = _override(name, plan.a_bits, plan.rules, 1), _module_limit(m)
         if _stays(m, fixed): m.k = k
         elif limit is not None:
-            act = _new_pact(model, how["alpha"], limit, fixed, k)
+            act = _new_pact(model, plan.alpha, limit, fixed, k)
             if getattr(m, "inplace", False):
                 act.__class__ = InPlaceFixedClip if fixed else InPlacePACT
             act.training = m.training
