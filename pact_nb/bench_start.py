@@ -6,7 +6,7 @@
 __all__ = ['make_feed', 'share', 'peak_memory', 'import_times', 'cifar10_times', 'notebook_times', 'checkpoint_times']
 
 # %% ../nbs/lab/06_bench_start.ipynb #1713dc86
-from . import runs as run_module
+from . import carry_out as run_module
 from .batches import Batches
 from .data import load_data
 from .layers import quantize

@@ -8,23 +8,23 @@ __all__ = ['KEYS', 'KEPT', 'GOING', 'Plan', 'read_plan', 'portable', 'result_of'
 
 # %% ../nbs/6_experiments/13_queue.ipynb #94d2a186
 import argparse
+from dataclasses import dataclass
 import json
 import os
+from pathlib import Path
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Callable, Optional
 import torch
 from .checkpoints import lock_folder, write_atomic
 from .evaluation import predict, record
 from .recipes import from_params
 from .runs import OTHER_RUNS, Run, batches, sealed, status_of
-from .utils import find_root
 from .sweeps import run_plain
+from .utils import find_root
 
 # %% ../nbs/6_experiments/13_queue.ipynb #2f1f9611
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ def train(job: tuple) -> str:
 
 
 def main(target: str) -> None:
-    from pact_nb.runs import Run, collect, write_atomic
+    from pact_nb.checkpoints import write_atomic
+    from pact_nb.runs import Run, collect
     with tempfile.TemporaryDirectory() as tmp:
         jobs = [(p, s, f"{tmp}/{i}_{s}") for i, p in enumerate(SETTINGS) for s in range(SEEDS)]
         with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from pact_nb.recipes import Recipe, from_params
-from pact_nb.runs import load_weights, run, run_name
+from pact_nb.checkpoints import load_weights
+from pact_nb.runs import run, run_name
 
 BASE = dict(width=2, epochs=2, train_images=128)
 
@@ -236,7 +237,7 @@ def test_max_minutes_resume_run_dir(tmp_path):
 
 
 def test_save_minutes(tmp_path, monkeypatch):
-    import pact_nb.runs as runs
+    import pact_nb.carry_out as runs
     count, save = [], runs.save_weights
     monkeypatch.setattr(
         runs, "save_weights", lambda path, *a, **kw: (count.append(path.name), save(path, *a, **kw))

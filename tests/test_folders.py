@@ -84,7 +84,7 @@ def test_other_versions(paused, what):
     from pact_nb.runs import environment
 
     other = lambda *a: environment(*a) | {what: "another"}
-    with patch("pact_nb.runs.environment", other):
+    with patch("pact_nb.carry_out.environment", other):
         said = again(paused)
     told = next(s for s in said if "continued after" in s)
     assert f"not to the bit: {what} " in told and "another now" in told
