@@ -25,20 +25,14 @@ from .documents import load_params
 
 # %% ../nbs/5_deploy/13_evaluate_command.ipynb #bc654561
 from pact_nb.evaluation import (
-    confusion,
-    per_class,
-    plot_confusion,
-    predict,
-    predictions,
-    topk,
-    wilson,
+    confusion, per_class, plot_confusion, predict, predictions, topk, wilson
 )
 from .layers import calibrate
 from .packed import load_network
 from .recipes import NOT_KEPT, Recipe, from_params, short
 from .runs import Run, asked, batches, build_model, load_into, load_recipe_data, weights_in
-from .utils import find_root
 from .sweeps import parse_bits
+from .utils import find_root
 from .zoo import load_pretrained, read_index
 
 # %% ../nbs/5_deploy/13_evaluate_command.ipynb #c9311956

@@ -10,14 +10,13 @@ __all__ = ['INDEX', 'read_index', 'zoo', 'Pretrained', 'load_pretrained', 'pictu
 import argparse
 import hashlib
 import json
-import sys
 from pathlib import Path
+import sys
 from typing import Any, Callable, Optional
-import torch
 from torch import Tensor, nn
+import torch
 from .checkpoints import load_weights, write_atomic
 from .data import load_data
-from .splits import Data
 from .evaluation import wilson
 from .integer import IntegerNetwork
 from .onnx_export import FORMS, export_onnx
@@ -25,6 +24,7 @@ from .onnx_graph import graphs_agreement, session
 from .packed import load_network
 from .recipes import Recipe, did_you_mean, from_params
 from .runs import build_model
+from .splits import Data
 from .utils import find_root
 
 # %% ../nbs/5_deploy/12_zoo.ipynb #4a018d7e
