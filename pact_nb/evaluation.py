@@ -9,11 +9,11 @@ __all__ = ['predict', 'topk', 'wilson', 'predictions', 'confusion', 'per_class',
 # %% ../nbs/4_training/20_evaluation.ipynb #3eae78e6
 import math
 from typing import Any
-import torch
 from torch import Tensor, nn
-from .utils import evaluating, hooked
+import torch
 from .error import best_alpha, errors
 from .pact import PACT, SignedPACT
+from .utils import evaluating, hooked
 
 # %% ../nbs/4_training/20_evaluation.ipynb #1c5d2020
 def predict(

@@ -30,12 +30,12 @@ from torch.special import erfinv
 # %% ../nbs/6_experiments/15_explore.ipynb #1e65cc34
 from .binary import binary, check_width, held_signs
 from .core import FLOAT, check_bits, n_steps, signed_grid, unsigned_grid
-from .utils import watched
 from .error import Moments, best_alpha, exact_errors, sample_moments
 from .evaluation import record, thinned
 from .layers import QuantWeight
 from .pact import SignedPACT, pact
 from .runs import Run, batches
+from .utils import watched
 from .weights import WEIGHT_QUANTIZERS, WEIGHT_WARM, sawb_alpha
 
 # %% ../nbs/6_experiments/15_explore.ipynb #963999ed

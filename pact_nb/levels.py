@@ -9,8 +9,8 @@ __all__ = ['ADDS', 'KEEP', 'KEEP_SIGN', 'MAKE_SIGN', 'op_name', 'argument', 'fir
 import math
 import operator
 from typing import Any, Optional
-import torch
 from torch import fx, nn
+import torch
 from .pact import PACT, SignedPACT
 
 # %% ../nbs/2_networks/01_levels.ipynb #5ec227dc

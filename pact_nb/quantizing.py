@@ -12,13 +12,13 @@ from torch import fx, nn
 from .binary import check_scale, check_width
 from .core import FLOAT, check_bits, parse_bits_by
 from .graph import judge, read_network
-from .tracing import TraceError, check_network, copied
 from .levels import first_input, source_of
 from .pact import PACT, FixedClip, SignedPACT, check_grad
 from .scales import UNTRACED, _quantize_modules, _scales
 from pact_nb.shortcuts import (
     _activations, _calls, _convertible, _float_shortcut, _quantized_shortcuts, _shortcuts
 )
+from .tracing import TraceError, check_network, copied
 from .weight_layers import QUANTIZED, QuantWeight, check_quantizer, quantized_type
 from pact_nb.wiring import (
     LEAVES, Plan, _check_rules, _drop_float_inputs, _insert_input, _layers_beyond, _override,

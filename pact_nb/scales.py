@@ -10,9 +10,9 @@ import math
 from typing import Optional
 from torch import Tensor, fx, nn
 import torch
-from .tracing import is_torchs
 from .pact import PACT, FixedClip
 from .shortcuts import _NORMS, _calls
+from .tracing import is_torchs
 from .weight_layers import QuantWeight, _keep, quantized_type
 from .wiring import Plan, _new_pact, _override, _stays
 

@@ -7,8 +7,8 @@ __all__ = ['QUANTIZERS', 'QUANTIZED', 'Fixed', 'Learned', 'check_quantizer', 'Qu
            'QuantLinear', 'QuantConvTranspose2d', 'quantized_type']
 
 # %% ../nbs/2_networks/05_weight_layers.ipynb #1742b0db
-import math
 from dataclasses import dataclass
+import math
 from typing import Any, Callable, Optional
 from unittest.mock import patch
 from torch import Tensor, nn
@@ -16,9 +16,7 @@ import torch
 import torch.nn.functional as F
 from .binary import binary, check_scale, check_width, held_signs
 from .core import FLOAT, GridState, check_bits
-from pact_nb.learned import (
-    check_lsq, clip_misfit, grid_of, lsq_weight, pact_weight, start_clip
-)
+from .learned import check_lsq, clip_misfit, grid_of, lsq_weight, pact_weight, start_clip
 from .utils import buffers_kept, evaluating, in_words
 from .weights import dorefa, dorefa_warm, sawb, sawb_warm
 

@@ -7,11 +7,11 @@ __all__ = ['ZERO', 'WAYS_OUT', 'Rules', 'weight_codes', 'Step', 'Value', 'Conver
            'moved_factor', 'Writer']
 
 # %% ../nbs/5_deploy/03_writer.ipynb #d13c9923
-import math
 from dataclasses import dataclass, field, replace
+import math
 from typing import Any, Callable, Optional
-import torch
 from torch import Tensor, fx, nn
+import torch
 from .calls import MissingArgument, facts, moved, plan, read_call
 from .core import FLOAT, n_steps
 from .layers import QuantWeight
