@@ -95,6 +95,5 @@ def alpha_words(act: PACT, largest: float) -> tuple[str, bool]:
         f" ({largest:.3g})"
     )
     return (
-        words + (f": at {k} bits all of it rounds to 0" if empty else ""),
-        a > ALPHA_LOST * largest,
+        words + (f": at {k} bits all of it rounds to 0" if empty else ""), a > ALPHA_LOST * largest
     )

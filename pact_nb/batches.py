@@ -54,7 +54,7 @@ class Steps:
     """Which images make up each batch of an epoch, and this process's share of them. `len`
     counts batches."""
     def __init__(
-        self, split, batch_size: int, mean: Tensor, std: Tensor, augment: str, shuffle: bool,
+        self, split, batch_size: int, mean: Tensor, std: Tensor, augment: str, *, shuffle: bool,
         seed: int, rank: int, world: int
     ):
         if augment not in AUGMENTS:
@@ -115,11 +115,14 @@ class Batches(Steps):
         std: Tensor,  # [C]
         # "none", "crop" (one eighth of the height), "crop_flip", "tensorpack" (light)
         augment: str = "none",
+        *,
         shuffle: bool = False,  # a new order each epoch
         seed: int = 0,
         rank: int = 0,  # which of `world` processes this is
         world: int = 1,
-    ): super().__init__(split, batch_size, mean, std, augment, shuffle, seed, rank, world)
+    ):
+        super().__init__(split, batch_size, mean, std, augment, shuffle=shuffle, seed=seed,
+                         rank=rank, world=world)
 
     def _augment(self, x: Tensor, gen: torch.Generator) -> Tensor:
         "`x` of a whole batch, since its random numbers are one row."

@@ -42,7 +42,7 @@ from .roofline import limits, plot_roofline, traffic  # noqa: F401
 
 # %% ../nbs/bench.ipynb #aecd4deb
 def loop_rows(
-    model: str, batch_size: int, image_size: int, device: str, steps: int = 20, epochs: int = 3,
+    model: str, batch_size: int, image_size: int, device: str, *, steps: int = 20, epochs: int = 3,
     runs: Optional[list] = None
 ) -> list[dict]:
     "Milliseconds a step of the training loop, float against low-bit, in turns; a row a run."

@@ -72,7 +72,7 @@ def _worker(
 # %% ../nbs/lab/06_bench_start.ipynb #58748836
 def share(
     counts: tuple = (1, 2), model: str = "resnet20", batch_size: int = 128, image_size: int = 32,
-    device: str = "cpu", steps: int = 10, wait: float = 60.0
+    device: str = "cpu", *, steps: int = 10, wait: float = 60.0
 ) -> list[dict]:
     """Images a second of 1, 2, … training loops at once on one device, with one thread each on a
     CPU."""

@@ -188,6 +188,7 @@ def measure(
     batch_size: int = 128,
     image_size: int = 32,
     rounds: int = 24,
+    *,
     device: str = "cpu",
     say: Callable[[str], None] = print,
     cold: bool = True,  # compile without the cache, and time it

@@ -145,7 +145,7 @@ def entropy_alphas(
 
 # %% ../nbs/5_deploy/01_calibration.ipynb #5be20437
 def _alpha_steps(
-    model: nn.Module, opt: torch.optim.Optimizer, x: Tensor, y: Tensor, params: list,
+    model: nn.Module, opt: torch.optim.Optimizer, x: Tensor, y: Tensor, params: list, *,
     batch_size: int, gen: torch.Generator
 ) -> None:
     "One epoch over `x` in which only α moves."
@@ -162,6 +162,7 @@ def learn_alphas(
     y: Tensor,  # its labels
     epochs: int = 8,  # passes over `x`
     lr: float = 0.02,  # of Adam, as a share of each α at the start
+    *,
     batch_size: int = 64,
     seed: int = 0,  # of the order of the images
     # name → new α; cross-entropy on `x` before, and the least so far after each epoch
@@ -178,7 +179,7 @@ def learn_alphas(
             else None
         )
         for _ in range(epochs if params else 0):
-            _alpha_steps(model, opt, x, y, params, batch_size, gen)
+            _alpha_steps(model, opt, x, y, params, batch_size=batch_size, gen=gen)
             with torch.no_grad(): now = _entropy(model(x), y)
             if now < losses[-1]: best = [p.item() for p in params]
             losses.append(min(now, losses[-1]))
@@ -320,6 +321,7 @@ def post_training(
     w_bits: int,
     a_bits: int,
     method: str = "mse",  # how α is chosen: one of `POST_METHODS`
+    *,
     repair: str = "none",  # one of `REPAIRS`
     q: float = 99.9,  # of method percentile
     **how,  # more for `quantize`, e.g. w_quant, first_bits, bits_by, alpha_grad

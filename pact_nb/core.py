@@ -9,7 +9,7 @@ __all__ = ['FLOAT', 'check_bits', 'parse_bits_by', 'n_steps', 'unsigned_grid', '
 # %% ../nbs/1_method/01_grids.ipynb #2bd94518
 import warnings
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 # %% ../nbs/1_method/01_grids.ipynb #9cd082e9
 FLOAT = 32  # the bit-width that means: not quantized

@@ -44,14 +44,8 @@ def cost(
         w, a = (getattr(m, bits, FLOAT) for bits in ("w_bits", "a_bits"))
         n = m.weight.numel() if weights is None else weights
         return dict(
-            layer=layer,
-            macs=macs,
-            weights=n,
-            w_bits=w,
-            a_bits=a,
-            bitops=macs * w * a,
-            weight_bytes=n * w / 8,
-            input_bytes=inputs * a / 8,
+            layer=layer, macs=macs, weights=n, w_bits=w, a_bits=a, bitops=macs * w * a,
+            weight_bytes=n * w / 8, input_bytes=inputs * a / 8
         )
 
     if hasattr(model, "by_mode"): model = in_evaluation(model)  # auxiliary heads cost nothing there

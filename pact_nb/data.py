@@ -160,4 +160,5 @@ def load_data(
         from pact_nb.image_files import load_images
         return load_images(root, valid_fraction, seed, image_size or 224, train_images, default_dir)
     parts = (_load if cache else _read)(name, root, image_size, Path(default_dir), extra)
-    return split_data(name, *parts[:3], valid_fraction, seed, train_images, *parts[3:])
+    known = dict(sha256=parts[3]) if parts[3:] else {}
+    return split_data(name, *parts[:3], valid_fraction, seed, train_images=train_images, **known)

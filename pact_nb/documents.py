@@ -41,13 +41,8 @@ def _bool(name: str, value: Any) -> bool:
 
 
 _CHOICE = {
-    "sgd": "sgd",
-    "adam": "adam",
-    "cosine": "cosine",
-    "cosineannealing": "cosine",
-    "multistep": "multistep",
-    "step": "multistep",
-    "onecycle": "onecycle",
+    "sgd": "sgd", "adam": "adam", "cosine": "cosine", "cosineannealing": "cosine",
+    "multistep": "multistep", "step": "multistep", "onecycle": "onecycle"
 }
 
 
@@ -167,15 +162,8 @@ def _sweep(out: Translation, bits: Any) -> None:
     out.commands.append(
         shlex.join(
             [
-                "python",
-                "-m",
-                "pact_nb.sweeps",
-                "--recipe",
-                out.params["recipe"],
-                "--a_bits",
-                ",".join(map(str, bits)),
-                "--params",
-                params,
+                "python", "-m", "pact_nb.sweeps", "--recipe", out.params["recipe"], "--a_bits",
+                ",".join(map(str, bits)), "--params", params
             ]
         )
     )
@@ -202,22 +190,10 @@ def _bits(k: Optional[int], default: int) -> int:
 
 # %% ../nbs/4_training/12_other_formats.ipynb #82cd7961
 FLAGS_001 = {
-    "dataset": str,
-    "model": str,
-    "data-root": str,
-    "output-dir": str,
-    "batch-size": int,
-    "epochs": int,
-    "lr": float,
-    "weight-decay": float,
-    "workers": int,
-    "seed": int,
-    "device": str,
-    "act-bits": int,
-    "w-bits": int,
-    "quantize-first-last": bool,
-    "lambda-alpha": float,
-    "quant-warmup-epochs": int,
+    "dataset": str, "model": str, "data-root": str, "output-dir": str, "batch-size": int,
+    "epochs": int, "lr": float, "weight-decay": float, "workers": int, "seed": int, "device": str,
+    "act-bits": int, "w-bits": int, "quantize-first-last": bool, "lambda-alpha": float,
+    "quant-warmup-epochs": int
 }
 
 # %% ../nbs/4_training/12_other_formats.ipynb #d6c46752
@@ -233,12 +209,9 @@ def translate_001(words: list[str]) -> Translation:
     w, a = _bits(f["w-bits"], 4), _bits(f["act-bits"], 4)
     out.params = dict(recipe=name, w_bits=w, a_bits=a)
     same = dict(epochs="epochs", lr="lr", seed="seed", device="device") | {
-        "data-root": "data_dir",
-        "output-dir": "run_dir",
-        "batch-size": "batch_size",
-        "weight-decay": "weight_decay",
-        "lambda-alpha": "lambda_alpha",
-        "quant-warmup-epochs": "warmup_epochs",
+        "data-root": "data_dir", "output-dir": "run_dir", "batch-size": "batch_size",
+        "weight-decay": "weight_decay", "lambda-alpha": "lambda_alpha",
+        "quant-warmup-epochs": "warmup_epochs"
     }
     out.params |= {ours: f[theirs] for theirs, ours in same.items() if f[theirs] is not None}
     _ends_001(out, f, w, a)
@@ -297,16 +270,9 @@ def translate_002(words: list[str]) -> Translation:
 
 # %% ../nbs/4_training/12_other_formats.ipynb #40e459af
 FLAGS_004 = {
-    "lr": float,
-    "epoch": int,
-    "print_freq": int,
-    "log_file": str,
-    "quantized_layer1": int,
-    "quantized_layer2": int,
-    "quantized_layer3": int,
-    "use_quantize_weight": bool,
-    "loss_regu": float,
-    "weight_thres": float,
+    "lr": float, "epoch": int, "print_freq": int, "log_file": str, "quantized_layer1": int,
+    "quantized_layer2": int, "quantized_layer3": int, "use_quantize_weight": bool,
+    "loss_regu": float, "weight_thres": float
 }
 
 # %% ../nbs/4_training/12_other_formats.ipynb #a73677b4
@@ -318,13 +284,9 @@ def translate_004(words: list[str]) -> Translation:
     ]
     rules = ", ".join(f"layer{i}={w}/{a}" for i, a in enumerate(stages, 1))
     out.params = dict(
-        recipe="cifar10_resnet20",
-        lr=0.1 if f["lr"] is None else f["lr"],
-        epochs=f["epoch"] or 200,
-        w_bits=w,
-        a_bits=2,
-        bits_by=rules,
-        log_every=10 if f["print_freq"] is None else f["print_freq"],
+        recipe="cifar10_resnet20", lr=0.1 if f["lr"] is None else f["lr"], epochs=f["epoch"] or 200,
+        w_bits=w, a_bits=2, bits_by=rules,
+        log_every=10 if f["print_freq"] is None else f["print_freq"]
     )
     if f["weight_thres"] and w == 1:
         out.params["hysteresis_abs"] = f["weight_thres"]

@@ -109,13 +109,8 @@ def _of_run(x: Run, which: str) -> Subject:
     told = load_weights(file)
     sha = x.summary.get("data_sha256") or told.get("data")
     return Subject(
-        x.path.name,
-        x.recipe,
-        file.name,
-        x.path,
-        weights_in(told, file),
-        data_sha256=sha,
-        summary=x.summary,
+        x.path.name, x.recipe, file.name, x.path, weights_in(told, file), data_sha256=sha,
+        summary=x.summary
     )
 
 
@@ -137,12 +132,8 @@ def _of_file(path: Path, recipe: Optional[Recipe], say: Callable[[str], None]) -
             " folder)"
         )
     return Subject(
-        path.stem,
-        recipe or _recipe_of(inside, path),
-        path.name,
-        _results(path.stem),
-        state,
-        data_sha256=told.get("data") if recipe is None else None,
+        path.stem, recipe or _recipe_of(inside, path), path.name, _results(path.stem), state,
+        data_sha256=told.get("data") if recipe is None else None
     )
 
 # %% ../nbs/5_deploy/13_evaluate_command.ipynb #d1ab63aa
@@ -166,12 +157,8 @@ def _of_packed(path: Path, recipe: Optional[Recipe]) -> Subject:
     if recipe is None and not isinstance(inside, dict):
         raise ValueError(f"{path} says nothing of its data: give --recipe NAME or --params FILE")
     return Subject(
-        path.stem,
-        recipe or _recipe_of(inside, path),
-        path.name,
-        _results(path.stem),
-        network=_Whole(net),
-        data_sha256=about.get("data_sha256") if recipe is None else None,
+        path.stem, recipe or _recipe_of(inside, path), path.name, _results(path.stem),
+        network=_Whole(net), data_sha256=about.get("data_sha256") if recipe is None else None
     )
 
 # %% ../nbs/5_deploy/13_evaluate_command.ipynb #8ae11439
@@ -189,13 +176,9 @@ def _of_zoo(name: str) -> Subject:
     told = load_pretrained(name)
     about = told.about
     return Subject(
-        name,
-        _recipe_of(about["recipe"], Path(name)),
-        name,
-        _results(name),
-        network=_Whole(told.network),
-        data_sha256=about["data_sha256"],
-        scale=(torch.tensor(about["mean"]), torch.tensor(about["std"])),
+        name, _recipe_of(about["recipe"], Path(name)), name, _results(name),
+        network=_Whole(told.network), data_sha256=about["data_sha256"],
+        scale=(torch.tensor(about["mean"]), torch.tensor(about["std"]))
     )
 
 # %% ../nbs/5_deploy/13_evaluate_command.ipynb #46731f91
@@ -240,15 +223,9 @@ def look(
         raise ValueError(f"{len(labels)} of {len(split)} images were evaluated")
     top = {f"top{k}": topk(logits, labels, k) for k in (1, 5) if k == 1 or len(data.classes) > 5}
     found = dict(
-        run=s.name,
-        weights=s.weights,
-        part=part,
-        n=len(labels),
-        **top,
-        **{f"{k}_interval": wilson(v, len(labels)) for k, v in top.items()},
-        device="cpu",
-        torch=str(torch.__version__),
-        data_sha256=data.sha256,
+        run=s.name, weights=s.weights, part=part, n=len(labels), **top,
+        **{f"{k}_interval": wilson(v, len(labels)) for k, v in top.items()}, device="cpu",
+        torch=str(torch.__version__), data_sha256=data.sha256
     )
     return Look(found, logits, labels, data.classes)
 
@@ -258,8 +235,7 @@ def check_against_run(s: Subject, x: Look) -> str:
     another share."""
     told = s.summary
     if told.get("status") != "finished" or (x.found["weights"], x.found["part"]) != (
-        "best.pt",
-        "test",
+        "best.pt", "test"
     ):
         return ""
     if told["data_sha256"] != x.found["data_sha256"]:
@@ -284,8 +260,7 @@ def write_look(x: Look, folder: Path, suffix: str = "") -> list[Path]:
     told = x.found | dict(per_class=json.loads(classes.to_json(orient="records")))
     rows = predictions(x.logits, x.labels, x.classes).to_csv(index=False)
     files = {
-        f"preds{suffix}.csv": rows,
-        f"evaluation{suffix}.json": json.dumps(told, indent=1) + "\n",
+        f"preds{suffix}.csv": rows, f"evaluation{suffix}.json": json.dumps(told, indent=1) + "\n"
     }
     with contextlib.suppress(ImportError):
         import matplotlib.pyplot as plt
@@ -310,8 +285,7 @@ def _check_whole(s: Subject, bits: bool, export: bool) -> None:
 
 # %% ../nbs/5_deploy/13_evaluate_command.ipynb #bbb091b7
 def at_bits(
-    s: Subject,
-    data: Data,
+    s: Subject, data: Data,
     a_bits: list[int],  # bits of the activations, in turn
     part: str = "test",
 ) -> "pandas.DataFrame":  # a_bits, alpha (learned, from data), top1, low, high, n, trained
@@ -328,13 +302,9 @@ def at_bits(
             v = look(s, data, part, model).found
             rows.append(
                 dict(
-                    a_bits=k,
-                    alpha=alpha,
-                    top1=v["top1"],
-                    low=v["top1_interval"][0],
-                    high=v["top1_interval"][1],
-                    n=v["n"],
-                    trained=k == s.recipe.a_bits and alpha == "learned",
+                    a_bits=k, alpha=alpha, top1=v["top1"], low=v["top1_interval"][0],
+                    high=v["top1_interval"][1], n=v["n"],
+                    trained=k == s.recipe.a_bits and alpha == "learned"
                 )
             )
     return pd.DataFrame(rows)
@@ -349,13 +319,8 @@ def _at(s: Subject, data: Data, k: int, alpha: str, x: Tensor) -> Optional[nn.Mo
         return None  # its clip is 1
     kind = s.recipe.activation if not floats or k == 32 else "pact"
     r = replace(
-        s.recipe,
-        a_bits=k,
-        activation=kind,
-        alpha_grad="paper",
-        init=None,
-        teacher=None,
-        alpha_from="fixed" if s.recipe.alpha_from == "init" else s.recipe.alpha_from,
+        s.recipe, a_bits=k, activation=kind, alpha_grad="paper", init=None, teacher=None,
+        alpha_from="fixed" if s.recipe.alpha_from == "init" else s.recipe.alpha_from
     )
     model = build_model(r, len(data.classes), data.channels)
     fresh = {n: t for n, t in model.state_dict().items() if n.endswith(".alpha")}
@@ -369,9 +334,8 @@ def _at(s: Subject, data: Data, k: int, alpha: str, x: Tensor) -> Optional[nn.Mo
 # %% ../nbs/5_deploy/13_evaluate_command.ipynb #a182e874
 def _parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
-        "python -m pact_nb.evaluate",
-        allow_abbrev=False,
-        description="A network on every image of a part: shares, classes, predictions, export.",
+        "python -m pact_nb.evaluate", allow_abbrev=False,
+        description="A network on every image of a part: shares, classes, predictions, export."
     )
     p.add_argument(
         "what", help="a run's folder, a checkpoint, a packed file, or a network of the zoo"
@@ -386,9 +350,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--params", metavar="FILE", help="the same, from a file of parameters")
     p.add_argument(
-        "--a_bits",
-        metavar="2,3,4",
-        help="also with activations re-quantized to these bits, without training",
+        "--a_bits", metavar="2,3,4",
+        help="also with activations re-quantized to these bits, without training"
     )
     p.add_argument(
         "--export", action="store_true", help="also write the packed file and the ONNX graphs"
@@ -478,13 +441,8 @@ def export_subject(s: Subject, data: Data, part: str, top1: float) -> "pandas.Da
 
     some = next(iter(batches(data.train, s.recipe, data)))[0]
     about = dict(
-        run=s.name,
-        weights=Path(s.weights).stem,
-        model=s.recipe.model,
-        dataset=s.recipe.dataset,
-        top1=top1,
-        recipe=asked(s.recipe),
-        data_sha256=data.sha256,
+        run=s.name, weights=Path(s.weights).stem, model=s.recipe.model, dataset=s.recipe.dataset,
+        top1=top1, recipe=asked(s.recipe), data_sha256=data.sha256
     )
     model = s.model(data).to(memory_format=torch.contiguous_format)
     return export_all(

@@ -97,10 +97,7 @@ def _built(model: nn.Module, graph: fx.Graph, drop: list[fx.Node], differ: bool)
         name = n.name if not hasattr(model, n.name) else f"{n.name}_module"
         model.add_module(name, _DROPOUTS[n.target](n.kwargs.get("p", 0.5)).train(model.training))
         n.op, n.target, n.args, n.kwargs = (
-            "call_module",
-            name,
-            (n.args or (n.kwargs["input"],))[:1],
-            {},
+            "call_module", name, (n.args or (n.kwargs["input"],))[:1], {}
         )
     gm = GraphNetwork(model, graph, type(model).__name__)
     gm.training = model.training

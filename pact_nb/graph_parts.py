@@ -18,10 +18,8 @@ from .tracing import TraceError
 
 # %% ../nbs/2_networks/03_graph_parts.ipynb #f4cf0db5
 _DROPOUTS = {
-    F.dropout: nn.Dropout,
-    F.dropout1d: nn.Dropout1d,
-    F.dropout2d: nn.Dropout2d,
-    F.dropout3d: nn.Dropout3d,
+    F.dropout: nn.Dropout, F.dropout1d: nn.Dropout1d, F.dropout2d: nn.Dropout2d,
+    F.dropout3d: nn.Dropout3d
 }
 _WRITES = (operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.setitem)
 

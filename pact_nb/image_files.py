@@ -145,7 +145,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's usual con
 
 # %% ../nbs/4_training/05_images.ipynb #d068ce2d
 def _assemble(
-    parts: list, classes: list[str], files: list[tuple], valid_fraction: float, seed: int,
+    parts: list, classes: list[str], files: list[tuple], *, valid_fraction: float, seed: int,
     image_size: int, train_images: Optional[int]
 ) -> ImageData:
     """Hold out the validation part; `parts` are (source, labels) of the training and of the test
@@ -161,16 +161,16 @@ def _assemble(
     )
 
 # %% ../nbs/4_training/05_images.ipynb #85496e6d
-def _from_folders(root: Path, *how) -> ImageData:
+def _from_folders(root: Path, how: dict) -> ImageData:
     train, test, classes = class_folders(root, ("val", "validation", "test"))
     scans = [(p, *_scan(p, classes)) for p in (train, test)]
     return _assemble(
         [(s, y) for _, s, y, _ in scans], classes,
-        [(f"{p.name}/{n}", *rest) for p, _, _, found in scans for n, *rest in found], *how
+        [(f"{p.name}/{n}", *rest) for p, _, _, found in scans for n, *rest in found], **how
     )
 
 # %% ../nbs/4_training/05_images.ipynb #f7c0bcbb
-def _from_parquet(root: Path, *how) -> ImageData:
+def _from_parquet(root: Path, how: dict) -> ImageData:
     held = next(
         (n for n in ("validation", "val", "test") if any(root.rglob(f"{n}-*-of-*.parquet"))),
         "validation"
@@ -190,7 +190,7 @@ def _from_parquet(root: Path, *how) -> ImageData:
             )
         if classes is None: classes = [str(i) for i in range(int(y.max()) + 1)]
         parts.append((_Shards(files), y))
-    return _assemble(parts, classes, [file_fact(f) for f in (*train, *test)], *how)
+    return _assemble(parts, classes, [file_fact(f) for f in (*train, *test)], **how)
 
 # %% ../nbs/4_training/05_images.ipynb #24ca0dae
 HUB = "ILSVRC/imagenet-1k"
@@ -232,11 +232,12 @@ def load_images(
     root = Path(data_dir) if data_dir is not None else Path(default_dir) / "imagenet"
     if data_dir is not None and not root.is_dir():
         raise FileNotFoundError(f"data_dir {root}: no such folder")
-    how = valid_fraction, seed, image_size, train_images
+    how = dict(valid_fraction=valid_fraction, seed=seed, image_size=image_size,
+               train_images=train_images)
     if (root / "train").is_dir() and not any((root / "train").glob("*.parquet")):
-        return _from_folders(root, *how)
+        return _from_folders(root, how)
     if data_dir is None and not _complete(root): _download(root)
-    if any(root.rglob("*.parquet")): return _from_parquet(root, *how)
+    if any(root.rglob("*.parquet")): return _from_parquet(root, how)
     raise ValueError(
         f"data_dir {root}: neither class folders (train/<wnid>/*.JPEG and val/<wnid>/*.JPEG) nor"
         " Parquet files (train-*-of-*.parquet and validation-*-of-*.parquet, Hugging Face) in it"

@@ -156,12 +156,12 @@ class ImageBatches(Steps):
     """Batches of an `ImageSplit`, decoded by workers and normalised on the device. One epoch at
     a time."""
     def __init__(
-        self,
-        split: ImageSplit,
+        self, split: ImageSplit,
         batch_size: int,  # of all processes together
         mean: Tensor,  # [3], 0-1
         std: Tensor,  # [3]
         augment: str = "none",  # see `image_transform`
+        *,
         shuffle: bool = False,  # a new order each epoch
         seed: int = 0,
         image_size: int = 224,  # pixels of height and width
@@ -172,8 +172,8 @@ class ImageBatches(Steps):
     ):
         self.device, self.keys, self.turn = torch.device(device), _Keys(), 0
         super().__init__(
-            split, batch_size, mean.to(self.device), std.to(self.device), augment, shuffle, seed,
-            rank, world
+            split, batch_size, mean.to(self.device), std.to(self.device), augment, shuffle=shuffle,
+            seed=seed, rank=rank, world=world
         )
         dataset = _Decoded(split, image_transform(augment, image_size), seed)
         # a generator of its own, or DataLoader would draw from the process's

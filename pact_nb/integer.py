@@ -97,13 +97,12 @@ STEP_KINDS: dict[str, Callable] = {
     "requant": _requant, "encode": lambda vs, h, d: _encode(vs[0], h, d), "decode": _decode,
     "maxpool": lambda vs, h, d: _max(vs[0], h),
     "avgpool": lambda vs, h, d: F.avg_pool2d(vs[0], h["kernel"]),
-    "sumpool": lambda vs, h, d: _sums(vs[0], h),
-    "flatten": lambda vs, h, d: vs[0].flatten(1),
+    "sumpool": lambda vs, h, d: _sums(vs[0], h), "flatten": lambda vs, h, d: vs[0].flatten(1),
     "reshape": lambda vs, h, d: vs[0].reshape(len(vs[0]), *h["shape"]),
     "slice": lambda vs, h, d: vs[0][:, :, :: h["steps"][0], :: h["steps"][1]],
     "pad": lambda vs, h, d: F.pad(vs[0], (0, 0, 0, 0, *h["channels"])),
     "take": lambda vs, h, d: _take(vs[0], h), "gather": lambda vs, h, d: _gather(vs[0], d["table"]),
-    "concat": lambda vs, h, d: torch.cat(vs, h["axis"]),
+    "concat": lambda vs, h, d: torch.cat(vs, h["axis"])
 }
 
 # %% ../nbs/5_deploy/06_integer.ipynb #ef78b1e9
@@ -339,7 +338,7 @@ JUDGE = STEP_KINDS | {
     "linear": lambda vs, h, d: (vs[0].long()[..., None, :] * d["weight"].long()).sum(-1),
     "encode": lambda vs, h, d: _encode(vs[0], h, d).long(),
     "sumpool": lambda vs, h, d: judge_sum(vs[0], h),
-    "maxpool": lambda vs, h, d: _max(vs[0].double(), h).to(vs[0].dtype),
+    "maxpool": lambda vs, h, d: _max(vs[0].double(), h).to(vs[0].dtype)
 }
 
 # %% ../nbs/5_deploy/06_integer.ipynb #b8b0b4ea

@@ -120,7 +120,8 @@ def _product(self: Writer, kind: str, v: Value, how: dict, layer: _Layer) -> Val
     w, dim = layer.turn(w), len(self.out_shape) + 1
     (name, s, top), last = self.settle(v).terms[0], kind == "linear"
     parts = self.parts(name, s, w, how.get("groups", 1), dim)
-    terms = [self.accumulated(kind, *p, scale.flatten(), top, how, layer, dim) for p in parts]
+    more = dict(scale=scale.flatten(), top=top, how=how, layer=layer, dim=dim)
+    terms = [self.accumulated(kind, *p, **more) for p in parts]
     self.layers.append(layer.row(integer=True, input_max=top, bound=max(b for *_, b in terms)))
     bias = ZERO if layer.bias is None else _edge(layer.bias.double(), dim, last)
     return Value("sum", self.out_shape, terms, bias)
@@ -131,7 +132,7 @@ def _edge(t: Tensor, dim: int, last: bool) -> Tensor:
     return t.view(*[1] * (dim - 1), -1) if last and dim > 2 and t.dim() else t
 
 # %% ../nbs/5_deploy/04_layer_rules.ipynb #a35ed06d
-def _accumulated(self: Writer, kind, name, w, s, scale, top, how, layer, dim) -> tuple:
+def _accumulated(self: Writer, kind, name, w, s, *, scale, top, how, layer, dim) -> tuple:
     "The term of one integer product; `ConvertError` where int32 might not hold it."
     bound = int(w.long().abs().flatten(1).sum(1).max()) * top
     if bound >= 2**31:

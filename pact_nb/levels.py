@@ -41,22 +41,8 @@ def first_input(node: fx.Node) -> Any:
 # %% ../nbs/2_networks/01_levels.ipynb #088ebf77
 ADDS = (operator.add, operator.iadd, torch.add)
 _PAIRS = (
-    "add",
-    "add_",
-    "iadd",
-    "mul",
-    "mul_",
-    "imul",
-    "multiply",
-    "div",
-    "div_",
-    "truediv",
-    "itruediv",
-    "maximum",
-    "minimum",
-    "matmul",
-    "bmm",
-    "mm",
+    "add", "add_", "iadd", "mul", "mul_", "imul", "multiply", "div", "div_", "truediv", "itruediv",
+    "maximum", "minimum", "matmul", "bmm", "mm"
 )  # both inputs count
 
 # %% ../nbs/2_networks/01_levels.ipynb #ad02b296
@@ -100,14 +86,8 @@ ClipOnly
 
 # %% ../nbs/2_networks/01_levels.ipynb #bae37a99
 _LOW = (
-    torch.float16,
-    torch.bfloat16,
-    torch.float64,
-    torch.int8,
-    torch.int32,
-    torch.int64,
-    torch.uint8,
-    torch.bool,
+    torch.float16, torch.bfloat16, torch.float64, torch.int8, torch.int32, torch.int64, torch.uint8,
+    torch.bool
 )
 
 def _mode(node: fx.Node, mods: dict) -> str:

@@ -249,9 +249,7 @@ def _cba(
 class SvhnConvNet(nn.Module):
     "Seven convolutions for 40×40 images (DoReFa's SVHN network, PACT's Fig. 3)."
     def __init__(
-        self,
-        num_classes: int = 10,
-        in_channels: int = 3,
+        self, num_classes: int = 10, in_channels: int = 3,
         width: int = 48,  # channels of the first layer; all others scale with it
     ):
         super().__init__()
@@ -273,9 +271,7 @@ class SvhnConvNet(nn.Module):
 class AlexNetBN(nn.Module):
     "AlexNet with batch norm for 224×224 images (DoReFa's layout)."
     def __init__(
-        self,
-        num_classes: int = 1000,
-        in_channels: int = 3,
+        self, num_classes: int = 1000, in_channels: int = 3,
         width: int = 96,  # channels of the first layer; all others scale with it
     ):
         super().__init__()

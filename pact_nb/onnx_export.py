@@ -98,18 +98,19 @@ def _whole(g: _Fast, s: Step, factor: Tensor, bias: Tensor) -> tuple[Tensor, Ten
 
 # %% ../nbs/5_deploy/09_fast_onnx.ipynb #4fc3dd5a
 def _qlinear(
-    g: _Fast, s: Step, x: str, factor: Tensor, bias: Tensor, out_scale: float, zero: int
+    g: _Fast, s: Step, x: str, factor: Tensor, bias: Tensor, *, out_scale: float, zero: int
 ) -> str:
     """QLinearConv, channels last, whose output is factor·acc + bias, in steps of out_scale
     around `zero`."""
     w, b, unit = (t.numpy() for t in _whole(g, s, factor, bias))
     return _byte_conv(
-        g, x, w, unit, out_scale, zero, [g.const(b, np.int32)], **conv_attributes(s.how)
+        g, x, w, unit, out_scale=out_scale, zero=zero, bias=[g.const(b, np.int32)],
+        **conv_attributes(s.how)
     )
 
 def _byte_conv(
-    g: _Fast, x: str, w: np.ndarray, unit: np.ndarray, out_scale: float, zero: int, bias: list[str],
-    **attrs: Any
+    g: _Fast, x: str, w: np.ndarray, unit: np.ndarray, *, out_scale: float = 1.0, zero: int = 0,
+    bias: tuple | list = (), **attrs: Any
 ) -> str:
     """The node: codes from 0, weights [C, …] around 0, what one unit of their sum is worth ([]
     or [C]), output in steps of out_scale around `zero`."""
@@ -218,7 +219,7 @@ def _slice_and_pad(g: _Fast, cut: Step, pad: Step, x: str) -> str:
     channel to its new place."""
     n, (before, after) = g.shapes[cut.out][1], pad.how["channels"]
     w = np.pad(np.eye(n), ((before, after), (0, 0)))[:, :, None, None]
-    return _byte_conv(g, x, w, np.ones(()), 1.0, 0, [], strides=cut.how["steps"])
+    return _byte_conv(g, x, w, np.ones(()), strides=cut.how["steps"])
 
 # %% ../nbs/5_deploy/09_fast_onnx.ipynb #c9855dc4
 def _stays_last(g: _Fast, s: Step) -> bool:
@@ -248,7 +249,8 @@ def _fast_requant(g: _Fast, s: Step, x: list[str], kinds: list[str], dim: int) -
     plain = max(bias.dim(), *(f.dim() for f in by)) < 2
     plain = plain and s.how["lo"] == 0 and kinds == ["acc"]
     if plain and _fits(g, s.ins[0]):
-        return _clipped(g, _qlinear(g, g.steps[s.ins[0]], x[0], by[0], bias, 1.0, 0), s)
+        step = g.steps[s.ins[0]]
+        return _clipped(g, _qlinear(g, step, x[0], by[0], bias, out_scale=1.0, zero=0), s)
     if s.how["lo"] == 0 and _in_8_bits(g, s, kinds):
         return _clipped(g, _two_codes(g, s, x, kinds, by, bias), s)
     y = affine(g, [_as_float(g, n, v, dim) for n, v in zip(s.ins, x)], by, bias, dim)
@@ -275,7 +277,7 @@ def _in_8_bits(g: _Fast, s: Step, kinds: list[str]) -> bool:
 # %% ../nbs/5_deploy/09_fast_onnx.ipynb #db5b4375
 def _terms(
     g: _Fast, s: Step, x: list[str], kinds: list[str], by: list[Tensor], bias: Tensor,
-    enough: float = math.inf
+    *, enough: float = math.inf
 ) -> list[list[str]]:
     """8-bit tensor, scale and zero point of each term; accumulators up to `enough`, the first of
     them with the bias."""
@@ -283,7 +285,8 @@ def _terms(
     for i, (n, t) in enumerate(zip(s.ins, kinds)):
         u = min(g.ranges[s.out][i], enough) / 127 if t == "acc" else by[i].item()
         q = (
-            _qlinear(g, g.steps[n], x[i], by[i], bias if i == bearer else torch.zeros(()), u, 128)
+            _qlinear(g, g.steps[n], x[i], by[i], bias if i == bearer else torch.zeros(()),
+                     out_scale=u, zero=128)
             if t == "acc"
             else x[i]
         )
@@ -298,7 +301,7 @@ def _two_codes(
     most = [g.top(n) * f.item() for n, t, f in zip(s.ins, kinds, by) if t == "codes"]
     # beyond, the sum is clipped whatever the shortcut adds
     enough = max(s.how["hi"], *most) + 0.5 if most else math.inf
-    first, second = _terms(g, s, x, kinds, by, bias, enough)
+    first, second = _terms(g, s, x, kinds, by, bias, enough=enough)
     return g.add(
         "QLinearAdd", [*first, *second, g.const(np.float32(1)), g.const(0, np.uint8)],
         domain="com.microsoft"

@@ -516,9 +516,7 @@ def _opened(made: Exported, file: Path, x: Tensor) -> dict[str, np.ndarray]:
 
 # %% ../nbs/5_deploy/08_onnx.ipynb #85a31102
 def write_checked(
-    net: IntegerNetwork,
-    made: Exported,
-    path: str | Path,
+    net: IntegerNetwork, made: Exported, path: str | Path,
     x: Optional[Tensor] = None,  # images to check it on
     run: Callable = _opened,  # (made, file, images) → tensors by name
     needs: str = "onnxruntime",  # the package that `run` needs; without it the file is only written

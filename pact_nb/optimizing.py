@@ -24,8 +24,7 @@ def alphas(model: nn.Module) -> dict[str, nn.Parameter]:
 
 # %% ../nbs/4_training/15_optimizing.ipynb #4914b471
 def param_groups(
-    model: nn.Module,
-    lr: float,
+    model: nn.Module, lr: float,
     weight_decay: float,  # of conv and linear weights: ½·wd·Σw²
     # of ½·λ·Σα²; None: the weight decay (sec. 3.2 of the paper)
     lambda_alpha: Optional[float] = None,

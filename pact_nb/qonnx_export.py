@@ -21,7 +21,9 @@ from pact_nb.onnx_graph import (
 # %% ../nbs/5_deploy/10_qonnx.ipynb #acba73ee
 DOMAIN = "qonnx.custom_op.general"
 
-def _quant(g: Graph, x: str, scale: Any, zero: float, bits: int, signed: bool, narrow: bool) -> str:
+def _quant(
+    g: Graph, x: str, scale: Any, zero: float, *, bits: int, signed: bool, narrow: bool
+) -> str:
     "One Quant node; `narrow` leaves out the lowest code, so that the range is symmetric."
     ins = [x, g.const(scale, np.float32), g.const(np.float32(zero)), g.const(np.float32(bits))]
     return g.add(
@@ -35,7 +37,7 @@ def _codes(g: Graph, x: str, s: Step) -> str:
         x = g.add("Clip", [x, *(g.const(np.float32(s.how[e] * u)) for e in ("lo", "hi"))])
     return _quant(
         g, x, s.data["scale"].numpy() if "scale" in s.data else np.float32(s.how["unit"]), 0,
-        s.how["bits"], signed, signed
+        bits=s.how["bits"], signed=signed, narrow=signed
     )
 
 # %% ../nbs/5_deploy/10_qonnx.ipynb #e64f2bbc
@@ -53,7 +55,8 @@ def _weights(g: Graph, s: Step) -> str:
             "BipolarQuant", [w, g.const((scale * v.abs().max()).numpy(), np.float32)], domain=DOMAIN
         )
     return _quant(
-        g, w, (scale * step).numpy(), -0.5 if offset else 0, s.how["w_bits"], True, not offset
+        g, w, (scale * step).numpy(), -0.5 if offset else 0, bits=s.how["w_bits"],
+        signed=True, narrow=not offset
     )
 
 # %% ../nbs/5_deploy/10_qonnx.ipynb #3b5fdc9e

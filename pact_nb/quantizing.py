@@ -207,7 +207,7 @@ def _row(model: nn.Module, name: str, m: QuantWeight) -> dict:
         layer=name, type=type(m).__name__, w_bits=m.w_bits,
         w_quant=m.w_quant if m.w_bits != FLOAT else "",
         a_bits=None if unknown else m.a_bits, reads=", ".join(m.reads),
-        note="; ".join(filter(None, (m.note, _idle(model, name, m), getattr(m, "stays", "")))),
+        note="; ".join(filter(None, (m.note, _idle(model, name, m), getattr(m, "stays", ""))))
     )
 
 def _idle(model: nn.Module, name: str, m: QuantWeight) -> str:
@@ -227,13 +227,8 @@ def _float_row(name: str, m: nn.Module, parameter: str) -> dict:
         .removesuffix(".weight")
     )
     return dict(
-        layer=layer,
-        type=type(m).__name__,
-        w_bits=FLOAT,
-        w_quant="",
-        a_bits=FLOAT,
-        reads="",
-        note=getattr(m, "stays", "not converted"),
+        layer=layer, type=type(m).__name__, w_bits=FLOAT, w_quant="", a_bits=FLOAT, reads="",
+        note=getattr(m, "stays", "not converted")
     )
 
 def _read_by(model: nn.Module, name: str, m: QuantWeight) -> list[nn.Module]:

@@ -215,9 +215,7 @@ def carry_out(plan: Plan, places: Places, name: str, say: Callable[[str], None] 
 
 # %% ../nbs/6_experiments/13_queue.ipynb #7ad879d4
 def work(
-    plan: Plan,
-    places: Places,
-    say: Callable[[str], None] = print,
+    plan: Plan, places: Places, say: Callable[[str], None] = print,
     wait: float = 10.0,  # seconds until it looks again, where all that is open is held or not ready
 ) -> None:
     "Carry out open runs until none is left. A signal ends it as it ends a run: saved."

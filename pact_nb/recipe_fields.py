@@ -19,7 +19,7 @@ from .core import parse_bits_by
 
 # %% ../nbs/4_training/09_recipe_fields.ipynb #9acaf9c8
 def _f(
-    default: Any, doc: str, lo=None, hi=None, above=None, choices: tuple = (), bits: bool = False
+    default: Any, doc: str, *, lo=None, hi=None, above=None, choices: tuple = (), bits: bool = False
 ):
     """A recipe field: `lo` and `hi` are inclusive bounds, `above` an exclusive one, `bits` means
     1-8 or 32."""

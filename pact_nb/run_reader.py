@@ -76,9 +76,7 @@ def choose_device(r: Recipe, world: World = World()) -> torch.device:
 
 # %% ../nbs/4_training/22_run_reader.ipynb #87cef84e
 def build_model(
-    r: Recipe,
-    classes: int,
-    channels: int,
+    r: Recipe, classes: int, channels: int,
     # an input on which graph and network are compared, to the bit
     x: Optional[torch.Tensor] = None,
 ) -> nn.Module:

@@ -88,6 +88,7 @@ def sensitivity(
     y: Tensor,  # their labels
     bits: int | tuple = 2,  # of one layer's weight and input, at a time
     others: int = 8,  # of all the others; 32: float
+    *,
     start: Optional[Tensor] = None,  # images from which α is set; None: `x`
     w_quant: str = "sawb",  # "dorefa": with its scale given back by `keep_scale`
     # a row a layer and bits: layer, names (for `bits_by`), bits, loss, rise (against `others`

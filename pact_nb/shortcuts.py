@@ -15,10 +15,8 @@ from .wiring import ClipOnly, _inserted, _layers_beyond
 
 # %% ../nbs/2_networks/07_shortcuts.ipynb #4cf3c358
 _NORMS = (
-    nn.modules.batchnorm._BatchNorm,
-    nn.GroupNorm,
-    nn.modules.instancenorm._InstanceNorm,
-    nn.LayerNorm,
+    nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm,
+    nn.LayerNorm
 )
 
 def _activations(gm: fx.GraphModule) -> list[fx.Node]:
@@ -72,9 +70,7 @@ def _path(
             and not _convertible(node, mods)
         ):
             return (
-                path,
-                None,
-                "" if node.target in ADDS else op_name(node, mods) or str(node.target),
+                path, None, "" if node.target in ADDS else op_name(node, mods) or str(node.target)
             )
         path.append(node); node = first_input(node)
     return path, node, ""

@@ -97,6 +97,7 @@ def split_data(
     classes: list[str],
     valid_fraction: float = 0.1,  # share of `train` held out, 0 up to but not including 1
     seed: int = 0,  # of the permutation that chooses it
+    *,
     train_images: Optional[int] = None,  # use only so many of the rest; None: all
     sha256: Optional[str] = None,  # of both parts, where it is known
 ) -> Data:

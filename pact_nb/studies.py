@@ -82,6 +82,7 @@ def study(
     out: str | Path,  # the JSON that is written at the end
     base: Optional[dict] = None,  # parameters of all settings, such as recipe, epochs, data_dir
     seeds: int = 3,  # 0 … seeds−1
+    *,
     folder: Optional[str | Path] = None,  # of the runs; not given: runs/<name of `out`>
     workers: int = 2,  # runs at a time
     say: Callable[[str], None] = print,

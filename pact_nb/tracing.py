@@ -90,13 +90,8 @@ def copied(model: nn.Module) -> nn.Module:
 # %% ../nbs/2_networks/02_tracing.ipynb #d11e40c6
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 WEIGHTED = (
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.Linear,
-    nn.ConvTranspose1d,
-    nn.ConvTranspose2d,
-    nn.ConvTranspose3d,
+    nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.ConvTranspose1d, nn.ConvTranspose2d,
+    nn.ConvTranspose3d
 )
 
 _is_grad_enabled = torch.is_grad_enabled  # the real one, while a guard stands in its place

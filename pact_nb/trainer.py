@@ -54,6 +54,7 @@ class Trainer:
         train: Any,  # batches: `len`, `images`, `size(t)`, and `.epoch(e, start)` → (xb, yb)
         r: Recipe,
         say: Callable[[str], None] = print,  # receives one-line messages
+        *,
         world: World = World(),  # this process among those of torchrun
         mode: Optional[str] = None,  # the engine of a run to be continued; None: by the rule
         teacher: Optional[nn.Module] = None,  # a network to learn from as well, on the same device

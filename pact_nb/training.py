@@ -169,7 +169,7 @@ def fit(
 ) -> Fit:
     """Train by recipe; `NonFiniteError` stops it, `AlphaError` for an α not above 0 comes first.
     The model ends with the last epoch's weights, not the best."""
-    trainer = Trainer(model, train, r, say, world, _engine_then(state), teacher)
+    trainer = Trainer(model, train, r, say, world=world, mode=_engine_then(state), teacher=teacher)
     if state: set_state(trainer, state["trainer"])
     out = (
         Fit(**{**state["fit"], "mode": trainer.mode, "paused": ""})

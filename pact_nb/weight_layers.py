@@ -52,10 +52,8 @@ class Learned:
 
 # %% ../nbs/2_networks/05_weight_layers.ipynb #ae7a82cb
 QUANTIZERS = {
-    "dorefa": Fixed(dorefa, dorefa_warm, loses_scale=True),
-    "sawb": Fixed(sawb, sawb_warm),
-    "pact": Learned(pact_weight, "pact"),
-    "lsq": Learned(lsq_weight, "lsq", check_lsq),
+    "dorefa": Fixed(dorefa, dorefa_warm, loses_scale=True), "sawb": Fixed(sawb, sawb_warm),
+    "pact": Learned(pact_weight, "pact"), "lsq": Learned(lsq_weight, "lsq", check_lsq)
 }
 
 def check_quantizer(name: str, bits: int = 4) -> str:
@@ -209,22 +207,14 @@ class QuantConvTranspose2d(_QuantConv, nn.ConvTranspose2d):
             input, output_size, self.stride, self.padding, self.kernel_size, 2, self.dilation
         )
         return F.conv_transpose2d(
-            input,
-            self.quant_weight(),
-            self.bias,
-            self.stride,
-            self.padding,
-            pad,
-            self.groups,
-            self.dilation,
+            input, self.quant_weight(), self.bias, self.stride, self.padding, pad, self.groups,
+            self.dilation
         )
 
 # %% ../nbs/2_networks/05_weight_layers.ipynb #d6291cf9
 QUANTIZED = {
-    nn.Conv1d: QuantConv1d,
-    nn.Conv2d: QuantConv2d,
-    nn.Linear: QuantLinear,
-    nn.ConvTranspose2d: QuantConvTranspose2d,
+    nn.Conv1d: QuantConv1d, nn.Conv2d: QuantConv2d, nn.Linear: QuantLinear,
+    nn.ConvTranspose2d: QuantConvTranspose2d
 }
 
 # %% ../nbs/2_networks/05_weight_layers.ipynb #04df4a14
@@ -252,10 +242,8 @@ def _new_derived(kind: type) -> nn.Module:
 
 # %% ../nbs/2_networks/05_weight_layers.ipynb #3eaa84c8
 _OPERATION = {
-    nn.Conv1d: "conv1d",
-    nn.Conv2d: "conv2d",
-    nn.Linear: "linear",
-    nn.ConvTranspose2d: "conv_transpose2d",
+    nn.Conv1d: "conv1d", nn.Conv2d: "conv2d", nn.Linear: "linear",
+    nn.ConvTranspose2d: "conv_transpose2d"
 }
 
 def _example(m: nn.Module) -> Tensor:
@@ -292,7 +280,7 @@ def quantized_type(m: nn.Module) -> tuple[Optional[type], str]:
     if nn.utils.parametrize.is_parametrized(m):
         return (
             None,
-            "its weight is parametrized; torch.nn.utils.parametrize.remove_parametrizations first",
+            "its weight is parametrized; torch.nn.utils.parametrize.remove_parametrizations first"
         )
     if "forward" in vars(m): return None, "its forward was replaced on the object"
     inherits = all(
