@@ -1,4 +1,5 @@
 "Reference pages from docstrings and the comments of parameters: one page a module."
+import ast
 import dataclasses
 import html
 import importlib
@@ -143,12 +144,25 @@ def page_words(notebook: str) -> str:
     return re.sub(r"^\d+_", "", notebook.split("/")[-1]).replace("_", " ")
 
 
+def handed_on(source: str) -> list[tuple[str, str]]:
+    """(name, module it is from) of what a module imports for its users' sake: public names of
+    modules from which it imports something that it does not use itself."""
+    lines = source.splitlines()
+    froms = [n for n in ast.parse(source).body if isinstance(n, ast.ImportFrom)]
+    home = lambda n: (n.module or "").removeprefix("pact_nb.")
+    faced = {home(n) for n in froms if "noqa: F401" in lines[n.lineno - 1]}
+    found = {(a.name, home(n)) for n in froms if home(n) in faced for a in n.names}
+    return sorted((name, m) for name, m in found if not name.startswith("_"))
+
+
 def module_page(module, source: str, notebook: str) -> str:
     "The reference page of one module."
     head = (
         f"# {module.__name__}\n\n> {prose(module.__doc__)}\n\nDerived and tested in"
         f" [{page_words(notebook)}](../{notebook}.ipynb).\n\n"
     )
+    if also := [f"[`{n}`]({m}.md#{n})" for n, m in handed_on(source)]:
+        head += f"Importable from here too: {', '.join(also)}.\n\n"
     return head + "\n".join(entry(n, getattr(module, n), source) for n in module.__all__)
 
 

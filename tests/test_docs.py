@@ -141,13 +141,23 @@ def test_every_public_name(site):
         )
         ids = docs_links.Page((site / "api" / f"{file.stem}.html").read_text(encoding="utf8")).ids
         assert set(public) <= ids, (file.stem, set(public) - ids)
-    said = (site / "api" / "pact.html").read_text(encoding="utf8")
-    assert "passes over the training part" in (site / "api" / "recipes.html").read_text(
-        encoding="utf8"
-    )
-    assert (
-        "clip level α &gt; 0, shape" in said and "α is not a single finite number above 0." in said
-    )
+    said = {m: (site / "api" / f"{m}.html").read_text(encoding="utf8")
+            for m in ("clipping", "pact", "recipe_fields", "recipes")}
+    assert "passes over the training part" in said["recipe_fields"]
+    assert "clip level α &gt; 0, shape" in said["clipping"]
+    assert "α is not a single finite number above 0." in said["clipping"]
+    faces = (("pact", "PACT", "clipping"), ("recipes", "Recipe", "recipe_fields"))
+    for module, name, home in faces:
+        assert f'href="{home}.html#{name}"' in said[module]
+
+
+def test_old_addresses(site):
+    "Each page of the flat list leads to where it is now."
+    moved = json.loads((ROOT / "docs" / "moved.json").read_text(encoding="utf8"))
+    assert len(moved) == 56
+    for old, new in moved.items():
+        stub = bs4.BeautifulSoup((site / f"{old}.html").read_text(encoding="utf8"), "html.parser")
+        assert stub.find("a")["href"] == f"{new}.html" and (site / f"{new}.html").is_file(), old
 
 
 # the site, in a browser
@@ -186,7 +196,7 @@ def test_dark(url):
         page.locator("label.md-header__button[title=Dark]").click()
         page.wait_for_function(f"getComputedStyle(document.body).backgroundColor != '{light}'")
         dark = shade()
-        page.goto(f"{url}1_method/03_error.html")
+        page.goto(f"{url}1_method/04_error.html")
         assert shade() == dark and page.complaints == []
     with browse(color_scheme="dark") as page:
         page.goto(url)
@@ -200,7 +210,8 @@ def test_nothing_overflows(url, site):
         page.route("**/search*", lambda r: r.abort())
         # the others have the same form
         longest = sorted((site / "api").glob("*.html"), key=lambda f: f.stat().st_size)[-5:]
-        for file in [*site.glob("*.html"), *longest]:
+        pages = [site / f"{n}.html" for n in NAMES]
+        for file in [*pages, *longest]:
             page.goto(url + file.relative_to(site).as_posix())
             # the search field grows slowly
             page.add_style_tag(content="* { transition: none !important }")
@@ -212,8 +223,10 @@ def test_nothing_overflows(url, site):
         assert page.outside == []
 
 
-PAGES = ["index", "1_method/02_pact", "4_training/02_images", "6_experiments/15_explore",
-    "6_experiments/10_failures", "train", "api/pact"]
+PAGES = [
+    "index", "1_method/02_pact", "4_training/06_image_batches", "6_experiments/15_explore",
+    "6_experiments/10_failures", "train", "api/pact",
+]
 
 
 @pytest.mark.parametrize("name", PAGES)
