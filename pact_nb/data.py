@@ -27,7 +27,9 @@ from pact_nb.parquet import (  # noqa: F401
     MOST_GROUP, MOST_PIXELS, check_labels, check_pixels, decode_bytes, image_bytes,
     open_parquet, parquet_shards, read_group, resized
 )
-from .readers import CIFAR10, CIFAR100, IMAGE_SUFFIXES, class_folders, file_fact  # noqa: F401
+from pact_nb.readers import (  # noqa: F401
+    CIFAR10, CIFAR100, IMAGE_SUFFIXES, class_folders, file_fact
+)
 from .splits import held_out  # noqa: F401
 
 # %% ../nbs/4_training/07_data.ipynb #abab097e

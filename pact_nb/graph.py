@@ -22,7 +22,9 @@ from .utils import buffers_kept, modes_kept
 # %% ../nbs/2_networks/04_graph.ipynb #e943a7e3
 # what stands on the pages before this one, under the name it always had
 from .graph_parts import ListPart, Part, SequentialPart  # noqa: F401
-from .tracing import CONTAINERS, WEIGHTED, check_network, copied, is_torchs, unwrap  # noqa: F401
+from pact_nb.tracing import (  # noqa: F401
+    CONTAINERS, WEIGHTED, check_network, copied, is_torchs, unwrap
+)
 
 # %% ../nbs/2_networks/04_graph.ipynb #9843e798
 def read_network(

@@ -113,28 +113,38 @@ def table(pages: list[Notebook]) -> list[dict]:
     return [*rows, row("all", pages)]
 
 
+def needed(graph: dict[str, set[str]]) -> dict[str, set[str]]:
+    "The graph without the arrows that go round another way."
+    def behind(m): return graph[m] | {x for n in graph[m] for x in behind(n)}
+    return {m: {n for n in ns if not any(n in behind(o) for o in ns - {n})}
+            for m, ns in graph.items()}
+
+
+def diagram(graph: dict[str, set[str]]) -> str:
+    "A graph in Mermaid, which GitHub draws; who imports stands above what is imported."
+    arrows = [f"  {m} --> {n}" for m, ns in needed(graph).items() for n in sorted(ns)]
+    alone = [f"  {m}" for m in graph if not any(m in a.split() for a in arrows)]
+    return "\n".join(["```mermaid", "flowchart TD", *alone, *arrows, "```"])
+
+
 def drawing(pages: list[Notebook], graph: dict[str, set[str]]) -> str:
-    "The modules as a Mermaid diagram, which GitHub draws: a box a part, only the needed arrows."
-    where = {p.module(): part(p.name) or "jobs" for p in pages if p.module()}
-    def behind(m): return graph[m] | {x for n in graph[m] if n in graph for x in behind(n)}
-    needed = {
-        m: {n for n in ns if not any(n in behind(o) for o in ns - {n} if o in graph)}
-        for m, ns in graph.items()
-    }
-    lines = ["```mermaid", "flowchart BT"]
-    for k in dict.fromkeys(where[m] for m in where if m in graph):
-        lines.append(f'  subgraph "{k}"')
-        lines += [f"    {m}" for m in where if where[m] == k and m in graph]
-        lines.append("  end")
-    lines += [f"  {m} --> {n}" for m in graph for n in sorted(needed[m]) if n in graph]
-    return "\n".join([*lines, "```"])
+    "The parts, and the modules of each part, as diagrams."
+    where = {p.module(): part(p.name) or "jobs" for p in pages if p.module() in graph}
+    parts = {k: {where[n] for m in graph if where.get(m) == k for n in graph[m] if n != "utils"}
+             for k in dict.fromkeys(where.values())}
+    out = [diagram({k.replace("_", " ").split()[-1]: {n.split("_")[-1] for n in ns - {k}}
+                    for k, ns in parts.items()})]
+    for k in parts:
+        inside = {m: {n for n in graph[m] if where.get(n) == k} for m in graph if where.get(m) == k}
+        if len(inside) > 1:
+            out += [f"<details><summary>{k}</summary>\n", diagram(inside), "\n</details>"]
+    return "\n".join(out)
 
 
 def write(text: str) -> str:
-    "CONTRIBUTING.md with the diagram of today."
-    pages = read()
-    new = drawing(pages, modules())
-    return re.sub(r"```mermaid\n.*?\n```", lambda m: new, text, flags=re.S)
+    "CONTRIBUTING.md with the diagrams of today."
+    new = f"<!-- house -->\n{drawing(read(), modules())}\n<!-- /house -->"
+    return re.sub(r"<!-- house -->.*<!-- /house -->", lambda m: new, text, flags=re.S)
 
 
 def main() -> None:
