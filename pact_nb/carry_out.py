@@ -308,39 +308,35 @@ def run(
     r: Recipe,
     say: Callable[[str], None] = print,  # receives one-line messages
     watch: Optional[Watch] = None,  # says when to pause; not given: signals and `max_minutes`
-    # called with the run after each epoch and when it is paused, its files written
-    on_epoch: Optional[Callable[["Run"], None]] = None,
+    on_epoch: Optional[Callable[["Run"], None]] = None,  # when an epoch is written, or a pause
 ) -> "Run":  # the finished run, or one paused by `max_minutes`
     """Carry out a recipe: check, load, train, test once, write the folder. `ValueError` for
     anything wrong, before training; `Interrupted` after a signal."""
-    start, root, world, say = (
-        time.perf_counter(), find_root(), find_world(r.world_size), unbroken(say)
-    )
-    r = _named_folders(r)
+    start, root, say = time.perf_counter(), find_root(), unbroken(say)
+    world, r = find_world(r.world_size), _found_folders(_named_folders(r))
     device, watch = choose_device(r, world), watch or Watch(r.max_minutes, r.save_minutes)
-    if r.data_dir is not None and not Path(r.data_dir).is_dir():
-        raise FileNotFoundError(f"data_dir {r.data_dir}: no such folder")
-    named = {
-        n: v
-        for n in ("data_dir", *OTHER_RUNS)
-        if (v := getattr(r, n)) is not None and not _TORCHVISION.fullmatch(v)
-    }
-    r = replace(r, **{n: str(Path(v).resolve()) for n, v in named.items()})
     check_recipe(r, world, device); join(world, device)
     if world.main: find_folder(r, root)  # refuse before anything is loaded
     data = _load_in_turn(r, root, world)
     _check_data(r, data, device)
     path, lock = _claim(r, root, say) if world.main else (None, open(os.devnull))
-    job = Job(
-        r, from_main(path), root, device, world, say if world.main else lambda s: None, start,
-        others={f"{n}_from": _origin(getattr(r, n), r) for n in OTHER_RUNS}, on_epoch=on_epoch,
-        data=data.sha256
-    )
+    others = {f"{n}_from": _origin(getattr(r, n), r) for n in OTHER_RUNS}
+    job = Job(r, from_main(path), root, device, world, say if world.main else lambda s: None, start,
+              others=others, on_epoch=on_epoch, data=data.sha256)
     with lock:
         try: return _train(job, data, watch)
         except RuntimeError as e: raise in_words(e, r) from e
         finally:
             if world.main: _leave_nothing(job.path)
+
+# %% ../nbs/4_training/26_carry_out.ipynb #38286e21
+def _found_folders(r: Recipe) -> Recipe:
+    "The recipe with absolute names of folders, so that it holds wherever it is read."
+    if r.data_dir is not None and not Path(r.data_dir).is_dir():
+        raise FileNotFoundError(f"data_dir {r.data_dir}: no such folder")
+    named = {n: getattr(r, n) for n in ("data_dir", *OTHER_RUNS)}
+    named = {n: v for n, v in named.items() if v is not None and not _TORCHVISION.fullmatch(v)}
+    return replace(r, **{n: str(Path(v).resolve()) for n, v in named.items()})
 
 # %% ../nbs/4_training/26_carry_out.ipynb #01aa7319
 def _origin(name: Optional[str], r: Recipe) -> Optional[str]:
@@ -416,29 +412,17 @@ def _train_from(
     job: Job, data: Data, watch: Watch, model: nn.Module, state: Optional[dict]
 ) -> "Run":
     r, data = job.r, data.to(job.device)
-    train, valid = batches(data.train, r, data, True, job.world), (
-        batches(data.valid, r, data, False, job.world) if len(data.valid) else None
-    )
+    train = batches(data.train, r, data, True, job.world)
+    valid = batches(data.valid, r, data, False, job.world) if len(data.valid) else None
     if job.world.main and state is None: write_atomic(job.path / "params.yaml", to_yaml(r))
-    job.say(
-        f"{job.path.name}: {len(data.train)} training, {len(data.valid)} validation,"
-        f" {len(data.test)} test images; {job.device.type}, {torch.get_num_threads()} threads"
-        + (f", {job.world.size} processes" if job.world.size > 1 else "")
-    )
-    if r.amp == "bfloat16" and job.device.type == "cpu" and "bf16" not in processor_flags():
-        job.say(
-            "amp bfloat16: this processor has no bfloat16 instructions, and training will be many"
-            " times slower than in float32 (bench); use amp off"
-        )
+    _say_begun(job, data)
+    hooks = dict(on_start=lambda f, t: _say_continued(job, state, t),
+                 save=lambda f, t: _save(job, data, f, t))
     try:
         teacher = r.teacher and _teacher(job, data)
         with watch:
-            out = fit(
-                model, train, valid, r, lambda f, t: _write_progress(job, f), job.say,
-                on_start=lambda f, t: _say_continued(job, state, t),
-                save=lambda f, t: _save(job, data, f, t), watch=watch, state=state, world=job.world,
-                teacher=teacher
-            )
+            out = fit(model, train, valid, r, lambda f, t: _write_progress(job, f), job.say,
+                      **hooks, watch=watch, state=state, world=job.world, teacher=teacher)
     except NonFiniteError as e: _write_summary(job, data, status="stopped", error=str(e)); raise
     except SaveError as e: raise SaveError(e.errno, f"{e.strerror}. {_kept(job)}") from e
     if out.paused: return _paused(job, data, out)
@@ -446,6 +430,18 @@ def _train_from(
     if r.norm_batches: _norms_anew(job, model, train, valid, out)
     if job.world.main: _finish(job, model, data, out)
     return Run(job.path)
+
+# %% ../nbs/4_training/26_carry_out.ipynb #8e899087
+def _say_begun(job: Job, data: Data) -> None:
+    "What is trained on, and by how much; and a warning of a processor that will be slow."
+    processes = f", {job.world.size} processes" if job.world.size > 1 else ""
+    job.say(f"{job.path.name}: {len(data.train)} training, {len(data.valid)} validation,"
+            f" {len(data.test)} test images; {job.device.type}, {torch.get_num_threads()} threads"
+            + processes)
+    slow = job.device.type == "cpu" and "bf16" not in processor_flags()
+    if job.r.amp == "bfloat16" and slow:
+        job.say("amp bfloat16: this processor has no bfloat16 instructions, and training will be"
+                " many times slower than in float32 (bench); use amp off")
 
 # %% ../nbs/4_training/26_carry_out.ipynb #bf490321
 def _teacher(job: Job, data: Data) -> nn.Module:

@@ -80,44 +80,32 @@ def table1(
     columns, lines = ["float"] + [f"{m} {k}" for m in ("dorefa", "pact") for k in (2, 3, 4, 5)], []
     for recipe, t in TABLE1.items():
         values = [t["float"], *t["dorefa"].values(), *t["pact"].values()]
-        lines.append(
-            dict(
-                network=t["network"], who="paper",
-                **{c: f"{100 * v:.1f}" for c, v in zip(columns, values)}, data="", changed=""
-            )
-        )
-        ours: dict[tuple, dict] = {}
-        for row in rows:
-            if row["recipe"]["recipe"] != recipe or (cell := _cell(row)) is None: continue
-            ours.setdefault(
-                (
-                    f"{row['recipe']['dataset']}, {row['test_n']:,} test images",
-                    changes(row["recipe"])
-                ),
-                {},
-            )[cell] = _shown(row)
-        for (data, changed), cells in (ours or {("", ""): {}}).items():
-            lines.append(
-                dict(
-                    network=t["network"], who="ours", **{c: cells.get(c, "") for c in columns},
-                    data=data,
-                    changed=changed
-                )
-            )
+        paper = {c: f"{100 * v:.1f}" for c, v in zip(columns, values)}
+        lines.append(dict(network=t["network"], who="paper", **paper, data="", changed=""))
+        for (data, changed), cells in (_ours(rows, recipe) or {("", ""): {}}).items():
+            mine = {c: cells.get(c, "") for c in columns}
+            lines.append(dict(network=t["network"], who="ours", **mine, data=data, changed=changed))
     return pd.DataFrame(lines).set_index(["network", "who"])
+
+def _ours(rows: list[dict], recipe: str) -> dict[tuple, dict]:
+    "(data, what was changed) → cells of our runs of one recipe."
+    out: dict[tuple, dict] = {}
+    for row in rows:
+        if row["recipe"]["recipe"] != recipe or (cell := _cell(row)) is None: continue
+        data = f"{row['recipe']['dataset']}, {row['test_n']:,} test images"
+        out.setdefault((data, changes(row["recipe"])), {})[cell] = _shown(row)
+    return out
 
 # %% ../nbs/4_training/31_reports.ipynb #9f76d6f1
 def find_runs(
     folder: str | Path,  # searched with everything below it
-    # finished runs that count; path, status and reason of each that does not
-) -> tuple[list[Run], list[dict]]:
+) -> tuple[list[Run], list[dict]]:  # finished runs that count; path, status, reason of the others
     """All runs below a folder; of one recipe and seed that is there twice, the one finished last
     counts."""
     folder, found, rest = Path(folder), {}, []
     if not folder.is_dir(): raise ValueError(f"runs {folder}: no such folder")
-    leave = lambda path, status, why: rest.append(
-        dict(run=str(path.relative_to(folder)), status=status, why=why)
-    )
+    def leave(path, status, why):
+        rest.append(dict(run=str(path.relative_to(folder)), status=status, why=why))
     for path in sorted(p.parent for p in folder.rglob("params.yaml")):
         try: x = Run(path)
         except (ValueError, TypeError) as e: leave(path, "unreadable", str(e)); continue
@@ -125,14 +113,11 @@ def find_runs(
             leave(path, x.summary["status"], x.summary.get("error", ""))
             continue
         key = experiment(x), x.recipe.seed
-        old = found.get(key)
-        if old is not None and old.summary["finished"] > x.summary["finished"]: old, x = x, old
-        if old is not None:
-            leave(
-                old.path, "repeated",
-                f"the same recipe and seed as {x.path.relative_to(folder)}, which finished later"
-            )
-        found[key] = x
+        old, new = sorted((found.get(key, x), x), key=lambda r: r.summary["finished"])
+        if key in found:
+            leave(old.path, "repeated", "the same recipe and seed as"
+                  f" {new.path.relative_to(folder)}, which finished later")
+        found[key] = new
     return list(found.values()), rest
 
 # %% ../nbs/4_training/31_reports.ipynb #0ebead76
@@ -186,23 +171,27 @@ def plot_bits(
     for x in sorted(rows, key=lambda x: x["recipe"]["a_bits"]):
         lines.setdefault(_line(x), []).append(x)
     paper = TABLE1.get(names.pop())
-    bits = sorted(
-        {x["recipe"]["a_bits"] for x in rows if x["recipe"]["activation"] != "relu"}
-        | (set(paper["pact"]) if paper else set())
-    ) or [32]
+    bits = _bits_of(rows, paper)
     fig, ax = plt.subplots(figsize=(7.5, 4))
     for line, color in _colors(lines, palette).items():
         _draw(ax, _label(lines[line], line, common), lines[line], bits, color)
     if paper: _draw_paper(ax, paper, bits, palette)
-    ax.set(
-        xticks=range(len(bits)), xlabel="activation bits (32: clipped, not rounded)",
-        ylabel=f"top-1 on {rows[0]['test_n']:,} test images / %", xlim=(-0.4, len(bits) - 0.6)
-    )
+    _dress(ax, bits, rows[0]["test_n"], common)
+    fig.tight_layout()
+    return fig
+
+# %% ../nbs/4_training/31_reports.ipynb #db6d81fe
+def _bits_of(rows: list[dict], paper: Optional[dict]) -> list[int]:
+    "Bit-widths of the axis: ours and the paper's."
+    ours = {x["recipe"]["a_bits"] for x in rows if x["recipe"]["activation"] != "relu"}
+    return sorted(ours | (set(paper["pact"]) if paper else set())) or [32]
+
+def _dress(ax: "matplotlib.axes.Axes", bits: list[int], n: int, common: Optional[str]) -> None:
+    ax.set(xticks=range(len(bits)), xlabel="activation bits (32: clipped, not rounded)",
+           ylabel=f"top-1 on {n:,} test images / %", xlim=(-0.4, len(bits) - 0.6))
     ax.set_xticklabels(bits)
     ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     ax.set_title(common or "", fontsize=9)
-    fig.tight_layout()
-    return fig
 
 # %% ../nbs/4_training/31_reports.ipynb #8e6485d7
 def _draw(ax: Any, label: str, part: list[dict], bits: list[int], color: Any) -> None:
@@ -239,43 +228,41 @@ def plot_alpha_bits(
     and output layers light; `ValueError` if no run has an α."""
     import matplotlib.pyplot as plt
     import seaborn as sns
-    chosen: dict[tuple, tuple] = {}
-    for x in sorted(runs, key=lambda x: (x.recipe.a_bits, x.recipe.w_bits, x.recipe.seed)):
-        if len(a := x.alphas()):
-            chosen.setdefault(
-                (x.recipe.w_bits, x.recipe.a_bits, x.recipe.activation, changes(asdict(x.recipe))),
-                (x, a)
-            )
-    if not chosen:
-        raise ValueError("no run has an α to draw: all activations are float or clip at 1")
-    columns, common = min(columns, len(chosen)), _common(
-        asdict(x.recipe) for x, _ in chosen.values()
-    )
+    chosen = _chosen(runs)
+    common = _common(asdict(x.recipe) for x, _ in chosen.values())
     names = list(dict.fromkeys(n for _, a in chosen.values() for n in a.layer))
+    columns = min(columns, len(chosen))
     rows, width = math.ceil(len(chosen) / columns), 3.3 * columns + 1.6
-    fig, axes = plt.subplots(
-        rows, columns, figsize=(width, max(2.7 * rows, 0.4 + 0.16 * len(names))), sharex=True,
-        sharey=True, squeeze=False
-    )
+    size = width, max(2.7 * rows, 0.4 + 0.16 * len(names))
+    fig, axes = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
     colors = dict(zip(names, sns.color_palette("viridis", len(names))))
-    for ax, ((w, k, _, changed), (x, a)) in zip(axes.flat, chosen.items()):
-        for n, part in a.groupby("layer", sort=False):
-            ax.plot(
-                part.epoch, part.alpha, color=colors[n], lw=1.1,
-                marker="." if len(part) == 1 else None, label=n
-            )
-        ax.set_title(
-            f"W{w}A{k}, seed {x.recipe.seed}"
-            + (f"\n{changed}" if common is None and changed else ""),
-            fontsize=9,
-        )
-        ax.xaxis.get_major_locator().set_params(integer=True)
+    for ax, (setting, (x, a)) in zip(axes.flat, chosen.items()):
+        _alpha_panel(ax, a, colors)
+        more = f"\n{setting[-1]}" if common is None and setting[-1] else ""
+        ax.set_title(f"W{setting[0]}A{setting[1]}, seed {x.recipe.seed}{more}", fontsize=9)
     for ax in axes.flat[len(chosen):]: ax.axis("off")
     fig.supxlabel("epoch", fontsize=9); fig.supylabel("α", fontsize=9)
     fig.legend(*axes.flat[0].get_legend_handles_labels(), loc="center right", fontsize=7)
     fig.suptitle(common or "", fontsize=9)
     fig.tight_layout(rect=(0, 0, 1 - 1.4 / width, 1))
     return fig
+
+# %% ../nbs/4_training/31_reports.ipynb #cc3fbecb
+def _chosen(runs: list[Run]) -> dict[tuple, tuple]:
+    "(weight bits, activation bits, activation, changes) → run of the lowest seed, and its α."
+    out: dict[tuple, tuple] = {}
+    for x in sorted(runs, key=lambda x: (x.recipe.a_bits, x.recipe.w_bits, x.recipe.seed)):
+        if len(a := x.alphas()):
+            r = x.recipe
+            out.setdefault((r.w_bits, r.a_bits, r.activation, changes(asdict(r))), (x, a))
+    if not out: raise ValueError("no run has an α to draw: all activations are float or clip at 1")
+    return out
+
+def _alpha_panel(ax: "matplotlib.axes.Axes", a: "pandas.DataFrame", colors: dict) -> None:
+    for n, part in a.groupby("layer", sort=False):
+        marker = "." if len(part) == 1 else None
+        ax.plot(part.epoch, part.alpha, color=colors[n], lw=1.1, marker=marker, label=n)
+    ax.xaxis.get_major_locator().set_params(integer=True)
 
 # %% ../nbs/4_training/31_reports.ipynb #a951aa9b
 def save_report(path: str | Path, rows: list[dict], rest: list[dict]) -> None:

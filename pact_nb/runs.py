@@ -53,45 +53,41 @@ def _one(values) -> Any:
     return found[0] if len(found) == 1 else " and ".join(map(str, found))
 
 # %% ../nbs/4_training/28_runs.ipynb #1a5be4dd
+_ORIGIN = ("device", "device_name", "threads", "torch", "torchvision", "python", "pact_nb",
+           "commit", "dirty", "data_sha256")
+
 def collect(runs: list[Run]) -> list[dict]:
     """One row for each setting: name without seed, n seeds, mean and sample standard deviation
     of test and validation top-1."""
-    import statistics as st
     groups: dict[str, list[Run]] = {}
     for x in runs:
         if x.summary["status"] != "finished":
             raise ValueError(f"{x.path}: {x.summary['status']}, so no result can be collected")
         groups.setdefault(experiment(x), []).append(x)
-    out = []
     for g in groups.values():
         seeds = [x.recipe.seed for x in g]
-        if len(set(seeds)) < len(seeds):
-            raise ValueError(
-                f"{g[0].path}: seed {next(s for s in seeds if seeds.count(s) > 1)} is there twice,"
-                " which is no new evidence"
-            )
-        test, valid = ([x.summary[k] for x in g] for k in ("test_top1", "valid_top1"))
-        sd = lambda v: st.stdev(v) if len(v) > 1 else None
-        known, top5 = None not in valid, [x.summary.get("test_top5") for x in g]
-        origin = {
-            k: _one(x.summary.get(k) for x in g)
-            for k in (
-                "device", "device_name", "threads", "torch", "torchvision", "python", "pact_nb",
-                "commit", "dirty", "data_sha256"
-            )
-        }
-        out.append(
-            dict(
-                name=run_name(g[0].recipe).rsplit("_s", 1)[0], seeds=[x.recipe.seed for x in g],
-                n_runs=len(g), test_n=g[0].summary["test_n"], test_mean=st.mean(test),
-                test_std=sd(test), test=test, test_top5=st.mean(top5) if None not in top5 else None,
-                valid_n=g[0].summary["valid_n"], valid_mean=st.mean(valid) if known else None,
-                valid_std=sd(valid) if known else None,
-                seconds=st.mean(x.summary["seconds"] for x in g), **origin,
-                recipe=json.loads(_without_seed(g[0].recipe))
-            )
-        )
-    return out
+        if twice := [s for s in seeds if seeds.count(s) > 1]:
+            raise ValueError(f"{g[0].path}: seed {twice[0]} is there twice, which is no new"
+                             " evidence")
+    return [_setting(g) for g in groups.values()]
+
+# %% ../nbs/4_training/28_runs.ipynb #ba041a65
+def _setting(g: list[Run]) -> dict:
+    "The row of runs that differ only in their seed."
+    import statistics as st
+    test, valid, top5 = (
+        [x.summary.get(k) for x in g] for k in ("test_top1", "valid_top1", "test_top5")
+    )
+    mean = lambda v: st.mean(v) if None not in v else None
+    sd = lambda v: st.stdev(v) if len(v) > 1 and None not in v else None
+    return dict(
+        name=run_name(g[0].recipe).rsplit("_s", 1)[0], seeds=[x.recipe.seed for x in g],
+        n_runs=len(g), test_n=g[0].summary["test_n"], test_mean=mean(test), test_std=sd(test),
+        test=test, test_top5=mean(top5), valid_n=g[0].summary["valid_n"], valid_mean=mean(valid),
+        valid_std=sd(valid), seconds=st.mean(x.summary["seconds"] for x in g),
+        **{k: _one(x.summary.get(k) for x in g) for k in _ORIGIN},
+        recipe=json.loads(_without_seed(g[0].recipe))
+    )
 
 # %% ../nbs/4_training/28_runs.ipynb #6304ad05
 def _literal(text: str, kind: str) -> Any:
@@ -139,46 +135,51 @@ def _flushed() -> None:
         with contextlib.suppress(OSError, ValueError): sys.stdout = open(os.devnull, "w")
 
 # %% ../nbs/4_training/28_runs.ipynb #dee14373
+def _asked_for(args: argparse.Namespace, rest: list[str]) -> Recipe:
+    "The recipe of a command line; `ValueError` for what cannot be read or does not go together."
+    types = {f.name: str(f.type) for f in fields(Recipe)}
+    given = {n: v for n, v in vars(args).items() if n in types and v is not None}
+    given = {n: _literal(v, types[n]) for n, v in given.items()}
+    unknown = {w[2:].split("=")[0]: None for w in rest if w.startswith("--")}
+    if rest and not unknown:
+        raise ValueError(f"cannot read {' '.join(rest)}; parameters are written --name value")
+    base = read_params(args.params) if args.params else {}
+    r = from_params({**base, **given, **unknown})
+    if args.seeds is not None and args.seeds < 1:
+        raise ValueError(f"seeds must be 1 or more; got {args.seeds}")
+    if args.seeds and r.run_dir:
+        raise ValueError("run_dir names one folder; leave it out with --seeds")
+    return r
+
+def _carry_out(argv: Optional[list[str]]) -> int:
+    "What the words ask for: runs read together, several seeds, or one run."
+    args, rest = _parser().parse_known_args(argv)
+    if args.collect:
+        print(json.dumps(collect([Run(p) for p in args.collect]), indent=1))
+        return 0
+    r = _asked_for(args, rest)
+    return _run_seeds(r, args.seeds) if args.seeds else (_say_result(run(r)), 0)[1]
+
+# %% ../nbs/4_training/28_runs.ipynb #9f1abeb6
+_INTERRUPTED = (
+    "interrupted; if the run had begun, the same command continues it from its last checkpoint"
+)
+
 def main(argv: Optional[list[str]] = None) -> int:
     """Entry of `python -m pact_nb.runs`; returns the exit code: 0 done or paused, 1 stopped, 2
     wrong parameters, 130 interrupted."""
     _odd_terminals()
-    args, rest = _parser().parse_known_args(argv)
-    types = {f.name: str(f.type) for f in fields(Recipe)}
-    try:
-        if args.collect:
-            print(json.dumps(collect([Run(p) for p in args.collect]), indent=1))
-            return 0
-        given = {
-            n: _literal(v, types[n]) for n, v in vars(args).items() if n in types and v is not None
-        }
-        unknown = {w[2:].split("=")[0]: None for w in rest if w.startswith("--")}
-        if rest and not unknown:
-            raise ValueError(f"cannot read {' '.join(rest)}; parameters are written --name value")
-        base = read_params(args.params) if args.params else {}
-        r = from_params({**base, **given, **unknown})
-        if args.seeds is not None and args.seeds < 1:
-            raise ValueError(f"seeds must be 1 or more; got {args.seeds}")
-        if args.seeds and r.run_dir:
-            raise ValueError("run_dir names one folder; leave it out with --seeds")
-        return _run_seeds(r, args.seeds) if args.seeds else (_say_result(run(r)), 0)[1]
+    say = lambda text: print(text, file=sys.stderr)
+    try: return _carry_out(argv)
     except (NonFiniteError, SaveError, MemoryError, ChildProcessError) as e:
-        print(f"stopped: {e}", file=sys.stderr)
+        say(f"stopped: {e}")
         return 1
-    except BrokenPipeError:
-        return 1  # whoever read the output has gone
+    except BrokenPipeError: return 1  # whoever read the output has gone
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as e:
-        print(f"error: {e}", file=sys.stderr)
+        say(f"error: {e}")
         return 2
-    except Interrupted as e:
-        print(e, file=sys.stderr)
-        return 130
-    except KeyboardInterrupt:
-        print(
-            "interrupted; if the run had begun, the same command continues it from its last"
-            " checkpoint",
-            file=sys.stderr,
-        )
+    except (Interrupted, KeyboardInterrupt) as e:
+        say(e if isinstance(e, Interrupted) else _INTERRUPTED)
         return 130
     finally:
         leave()

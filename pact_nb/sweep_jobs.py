@@ -125,22 +125,14 @@ def jobs(
     w_bits: str | list[int] = "same",  # "same": as the activations
     activations: list[str] = ("pact",),  # pact, dorefa, relu
     seeds: int = 1,  # 0 … seeds-1
-    # other parameters, as for `train.ipynb`; left out of a job where they have no effect
-    extra: Optional[dict] = None,
+    extra: Optional[dict] = None,  # as for `train.ipynb`; left out where they have no effect
 ) -> list[dict]:  # parameters of one run each
     """All combinations, checked; `ValueError` or `TypeError` names what is wrong before anything
     has run."""
-    extra = {
-        k: str(Path(v).resolve()) if k == "data_dir" and isinstance(v, str) else v
-        for k, v in (extra or {}).items()
-    }
-    if not 1 <= seeds <= MOST_SEEDS:
-        raise ValueError(f"seeds must be from 1 to {MOST_SEEDS}; got {seeds}")
-    if w_bits != "same" and not isinstance(w_bits, (list, tuple)):
-        raise ValueError(f"w_bits must be 'same' or a list of bit-widths; got {w_bits!r}")
-    for k in SWEPT:
-        if k in extra:
-            raise ValueError(f"{k} is set by the sweep; leave it out of the extra parameters")
+    extra = dict(extra or {})
+    if isinstance(extra.get("data_dir"), str):
+        extra["data_dir"] = str(Path(extra["data_dir"]).resolve())
+    _check_swept(seeds, w_bits, extra)
     from_params({"recipe": recipe})
     settings = [
         dict(recipe=recipe, a_bits=a, w_bits=w, activation=act)
@@ -151,6 +143,16 @@ def jobs(
     [(name, often), *_] = Counter(run_name(from_params(j)) for j in out).most_common(1)
     if often > 1: raise ValueError(f"two jobs are named {name}")
     return out
+
+# %% ../nbs/4_training/29_sweep_jobs.ipynb #0ffaa28f
+def _check_swept(seeds: int, w_bits: str | list[int], extra: dict) -> None:
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise ValueError(f"seeds must be from 1 to {MOST_SEEDS}; got {seeds}")
+    if w_bits != "same" and not isinstance(w_bits, (list, tuple)):
+        raise ValueError(f"w_bits must be 'same' or a list of bit-widths; got {w_bits!r}")
+    for k in SWEPT:
+        if k in extra:
+            raise ValueError(f"{k} is set by the sweep; leave it out of the extra parameters")
 
 # %% ../nbs/4_training/29_sweep_jobs.ipynb #24cfa3fb
 def read_jobs(

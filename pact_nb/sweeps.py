@@ -119,15 +119,11 @@ def sweep(
     jobs: list[dict],  # from `jobs`
     folder: str | Path,  # made if missing; run `name` is in `folder/name`, its notebook beside it
     executor: Executor,  # from `make_executor`, or any other
-    # gets a job with its `run_dir`, returns an error or None; must be picklable for processes
-    run_one: Callable[[dict], Optional[str]] = run_notebook,
+    run_one: Callable[[dict], Optional[str]] = run_notebook,  # job → error or None; picklable
     say: Callable[[str], None] = print,
-    # run, status (finished, skipped, resumed, paused, failed), test_top1, seconds, error; failures
-    # last
-) -> "pandas.DataFrame":
+) -> "pandas.DataFrame":  # run, status, test_top1, seconds, error; failures last
     """Run what is missing; one failure stops no other. `Interrupted` after Ctrl-C, SIGTERM or
     SIGHUP: what ran is saved, what was queued has not begun, and the same sweep continues."""
-    import pandas as pd
     paths = _folders(jobs, folder)
     make_folder(Path(folder), "folder")
     states = {n: _state(j, paths[n]) for n, j in zip(paths, jobs)}
@@ -146,12 +142,15 @@ def sweep(
         raise Interrupted(_not_done(paths, jobs, e)) from None
     finally:
         for f in todo: f.cancel()
-    table = pd.DataFrame(
-        [rows[n] for n in paths], columns=["run", "status", "test_top1", "seconds", "error"]
-    )
-    return table.sort_values(
-        "status", key=lambda s: s == "failed", kind="stable", ignore_index=True
-    )
+    return _as_table([rows[n] for n in paths])
+
+# %% ../nbs/4_training/32_sweeps.ipynb #be02683a
+def _as_table(rows: list[dict]) -> "pandas.DataFrame":
+    "Rows of a sweep: status is finished, skipped, resumed, paused or failed, and these come last."
+    import pandas as pd
+    table = pd.DataFrame(rows, columns=["run", "status", "test_top1", "seconds", "error"])
+    failed = lambda s: s == "failed"
+    return table.sort_values("status", key=failed, kind="stable", ignore_index=True)
 
 # %% ../nbs/4_training/32_sweeps.ipynb #93cfe008
 def run_plain(
@@ -193,31 +192,31 @@ def _options() -> argparse.ArgumentParser:
     return p
 
 # %% ../nbs/4_training/32_sweeps.ipynb #148e6679
+def _asked_sweep(argv: Optional[list[str]]) -> int:
+    "The sweep that the words ask for; the exit code."
+    a = _options().parse_args(argv)
+    todo = read_jobs(a.recipe, a.a_bits, a.w_bits, a.activations, a.seeds, parse_params(a.params))
+    if a.json: _check_json(Path(a.json))
+    usual = find_root() / "runs" / f"sweep-{a.recipe}"
+    folder = Path(a.folder).expanduser() if a.folder else usual
+    print(f"{len(todo)} runs in {os.path.relpath(folder)}", flush=True)
+    with make_executor("process", a.workers, a.threads) as ex:
+        table = sweep(todo, folder, ex, run_plain, lambda s: print(s, flush=True))
+    return _tell(folder, table, a.json)
+
 def main(argv: Optional[list[str]] = None) -> int:
     """Entry of `python -m pact_nb.sweeps`; the exit code: 0 all finished or paused, 1 some failed,
     2 wrong parameters, 130 interrupted."""
-    a = _options().parse_args(argv)
-    try:
-        todo = read_jobs(
-            a.recipe, a.a_bits, a.w_bits, a.activations, a.seeds, parse_params(a.params)
-        )
-        if a.json:
-            _check_json(Path(a.json))
-        folder = (
-            Path(a.folder).expanduser() if a.folder else find_root() / "runs" / f"sweep-{a.recipe}"
-        )
-        print(f"{len(todo)} runs in {os.path.relpath(folder)}", flush=True)
-        with make_executor("process", a.workers, a.threads) as ex:
-            table = sweep(todo, folder, ex, run_plain, lambda s: print(s, flush=True))
-        return _tell(folder, table, a.json)
+    say = lambda text: print(text, file=sys.stderr)
+    try: return _asked_sweep(argv)
     except SaveError as e:
-        print(f"stopped: {e}", file=sys.stderr)
+        say(f"stopped: {e}")
         return 1
     except (ValueError, TypeError, OSError, ImportError) as e:
-        print(f"error: {e}", file=sys.stderr)
+        say(f"error: {e}")
         return 2
     except KeyboardInterrupt as e:
-        print(str(e) or "interrupted; the same command continues", file=sys.stderr)
+        say(str(e) or "interrupted; the same command continues")
         return 130
 
 # %% ../nbs/4_training/32_sweeps.ipynb #174735cb

@@ -159,33 +159,37 @@ def fit(
     say: Callable[[str], None] = print,  # one-line messages
     *,
     on_start: Hook = lambda out, trainer: None,  # called before the first step
-    # called after each epoch, every `save_minutes` and before a pause
-    save: Hook = lambda out, trainer: None,
+    save: Hook = lambda out, trainer: None,  # after an epoch, `save_minutes`, and before a pause
     watch: Optional[Watch] = None,  # says when to pause
-    # {"trainer": get_state(…), "fit": vars(Fit)}: continue from there
-    state: Optional[dict] = None,
+    state: Optional[dict] = None,  # {"trainer": get_state(…), "fit": vars(Fit)}: go on from there
     world: World = World(),
     teacher: Optional[nn.Module] = None,  # a network to learn from as well
 ) -> Fit:
     """Train by recipe; `NonFiniteError` stops it, `AlphaError` for an α not above 0 comes first.
     The model ends with the last epoch's weights, not the best."""
     trainer = Trainer(model, train, r, say, world=world, mode=_engine_then(state), teacher=teacher)
-    if state: set_state(trainer, state["trainer"])
-    out = (
-        Fit(**{**state["fit"], "mode": trainer.mode, "paused": ""})
-        if state
-        else Fit(mode=trainer.mode, alphas=alpha_rows(trainer))
-    )
+    out = _begun(trainer, state)
     on_start(out, trainer)
     while trainer.done < r.epochs and not out.paused:
         if _one_epoch(trainer, out, valid, lambda: _pause(out, trainer, watch, save)):
-            told = line(out.history[-1], r.epochs)
-            getattr(say, "note", str)(told)  # a log keeps the line; nothing is shown yet
-            if on_epoch: on_epoch(out, trainer)
-            save(out, trainer)
-            say(told)  # behind what it tells of: a pipe that is full or closed costs no epoch
+            _told(trainer, out, on_epoch, save)
     warm(model, False)
     return out
+
+# %% ../nbs/4_training/18_training.ipynb #8a85dc4f
+def _begun(trainer: Trainer, state: Optional[dict]) -> Fit:
+    "What there is of a run at its start, or where it goes on."
+    if not state: return Fit(mode=trainer.mode, alphas=alpha_rows(trainer))
+    set_state(trainer, state["trainer"])
+    return Fit(**{**state["fit"], "mode": trainer.mode, "paused": ""})
+
+def _told(trainer: Trainer, out: Fit, on_epoch: Optional[Hook], save: Hook) -> None:
+    "After an epoch: written, saved, and only then said."
+    told = line(out.history[-1], trainer.r.epochs)
+    getattr(trainer.say, "note", str)(told)  # a log keeps the line; nothing is shown yet
+    if on_epoch: on_epoch(out, trainer)
+    save(out, trainer)
+    trainer.say(told)  # behind what it tells of: a pipe that is full or closed costs no epoch
 
 # %% ../nbs/4_training/18_training.ipynb #152574ae
 def _one_epoch(trainer: Trainer, out: Fit, valid: Any, stop: Callable[[], bool]) -> bool:
