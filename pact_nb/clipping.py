@@ -98,8 +98,7 @@ def clip(x: Tensor, alpha: Tensor | float) -> Tensor:
 
 # %% ../nbs/1_method/02_pact.ipynb #9b603bd7
 class PACT(GridState, nn.Module):
-    """PACT activation with a learned clip level: `forward(x)` is `pact(x, self.alpha, self.bits,
-    self.grad)`."""
+    "A learned clip level: `forward(x)` is `pact(x, self.alpha, self.bits, self.grad)`."
     # the best α depends on the bits; another's is a start, and is said
     grid_state, refuses = ("alpha",), False
     warm = False  # True: clip only, for a stage before quantization; α learns, `k` stays
@@ -120,6 +119,5 @@ class PACT(GridState, nn.Module):
     def forward(self, x: Tensor) -> Tensor: return pact(x, self.alpha, self.bits, self.grad)
     def grid(self) -> str: return f"{self.k} bits"
     def extra_repr(self) -> str:
-        return f"k={self.k}, alpha={self.alpha.item():.4g}" + (
-            "" if self.grad == "paper" else f", grad={self.grad}"
-        )
+        rule = "" if self.grad == "paper" else f", grad={self.grad}"
+        return f"k={self.k}, alpha={self.alpha.item():.4g}{rule}"

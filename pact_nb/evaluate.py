@@ -213,20 +213,16 @@ def look(
     "Predict every image, none dropped; top-1 and top-5 with Wilson's 95 % intervals."
     split = getattr(data, part)
     if len(split) == 0:
-        raise ValueError(
-            f"part {part}: nothing was held out (valid_fraction {s.recipe.valid_fraction})"
-        )
-    logits, labels = predict(
-        s.model(data) if model is None else model, batches(split, s.recipe, data)
-    )
+        raise ValueError(f"part {part}: nothing was held out (valid_fraction"
+                         f" {s.recipe.valid_fraction})")
+    model = s.model(data) if model is None else model
+    logits, labels = predict(model, batches(split, s.recipe, data))
     if len(labels) != len(split):
         raise ValueError(f"{len(labels)} of {len(split)} images were evaluated")
     top = {f"top{k}": topk(logits, labels, k) for k in (1, 5) if k == 1 or len(data.classes) > 5}
-    found = dict(
-        run=s.name, weights=s.weights, part=part, n=len(labels), **top,
-        **{f"{k}_interval": wilson(v, len(labels)) for k, v in top.items()}, device="cpu",
-        torch=str(torch.__version__), data_sha256=data.sha256
-    )
+    between = {f"{k}_interval": wilson(v, len(labels)) for k, v in top.items()}
+    found = dict(run=s.name, weights=s.weights, part=part, n=len(labels), **top, **between,
+                 device="cpu", torch=str(torch.__version__), data_sha256=data.sha256)
     return Look(found, logits, labels, data.classes)
 
 # %% ../nbs/5_deploy/13_evaluate_command.ipynb #da309a64
@@ -291,22 +287,15 @@ def at_bits(
 ) -> "pandas.DataFrame":  # a_bits, alpha (learned, from data), top1, low, high, n, trained
     "Accuracy with the activations at other bits than trained; weights stay as they are."
     import pandas as pd
-
     _check_whole(s, True, False)
     rows, x = [], next(iter(batches(data.train, s.recipe, data)))[0]
-    for k in a_bits:
-        for alpha in ("learned", "from data"):
-            model = _at(s, data, k, alpha, x)
-            if model is None:
-                continue
-            v = look(s, data, part, model).found
-            rows.append(
-                dict(
-                    a_bits=k, alpha=alpha, top1=v["top1"], low=v["top1_interval"][0],
-                    high=v["top1_interval"][1], n=v["n"],
-                    trained=k == s.recipe.a_bits and alpha == "learned"
-                )
-            )
+    for k, alpha in ((k, alpha) for k in a_bits for alpha in ("learned", "from data")):
+        model = _at(s, data, k, alpha, x)
+        if model is None: continue
+        v = look(s, data, part, model).found
+        low, high = v["top1_interval"]
+        rows.append(dict(a_bits=k, alpha=alpha, top1=v["top1"], low=low, high=high, n=v["n"],
+                         trained=k == s.recipe.a_bits and alpha == "learned"))
     return pd.DataFrame(rows)
 
 # %% ../nbs/5_deploy/13_evaluate_command.ipynb #14368b1c
@@ -332,36 +321,26 @@ def _at(s: Subject, data: Data, k: int, alpha: str, x: Tensor) -> Optional[nn.Mo
     return model.eval()
 
 # %% ../nbs/5_deploy/13_evaluate_command.ipynb #a182e874
+_OPTIONS = {
+    "--which": dict(choices=("best", "last"), default="best", help="weights of a run [best]"),
+    "--part": dict(choices=("test", "valid", "train"), default="test", help="[test]"),
+    "--data_dir": dict(metavar="X", help="folder of the data"),
+    "--recipe": dict(metavar="X", help="of a checkpoint that carries none: a recipe's name"),
+    "--params": dict(metavar="FILE", help="the same, from a file of parameters"),
+    "--a_bits": dict(metavar="2,3,4", help="also with activations re-quantized to these bits,"
+                     " without training"),
+    "--export": dict(action="store_true", help="also write the packed file and the ONNX graphs"),
+    "--out": dict(metavar="FOLDER", help="of the results [the run's, or runs/evaluate-NAME]"),
+    "--other_data": dict(action="store_true", help="the data are meant to be others than the"
+                         " run's"),
+}
+_WHAT = "a run's folder, a checkpoint, a packed file, or a network of the zoo"
+
 def _parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        "python -m pact_nb.evaluate", allow_abbrev=False,
-        description="A network on every image of a part: shares, classes, predictions, export."
-    )
-    p.add_argument(
-        "what", help="a run's folder, a checkpoint, a packed file, or a network of the zoo"
-    )
-    p.add_argument(
-        "--which", choices=("best", "last"), default="best", help="weights of a run [best]"
-    )
-    p.add_argument("--part", choices=("test", "valid", "train"), default="test", help="[test]")
-    p.add_argument("--data_dir", metavar="X", help="folder of the data")
-    p.add_argument(
-        "--recipe", metavar="X", help="of a checkpoint that carries none: a recipe's name"
-    )
-    p.add_argument("--params", metavar="FILE", help="the same, from a file of parameters")
-    p.add_argument(
-        "--a_bits", metavar="2,3,4",
-        help="also with activations re-quantized to these bits, without training"
-    )
-    p.add_argument(
-        "--export", action="store_true", help="also write the packed file and the ONNX graphs"
-    )
-    p.add_argument(
-        "--out", metavar="FOLDER", help="of the results [the run's, or runs/evaluate-NAME]"
-    )
-    p.add_argument(
-        "--other_data", action="store_true", help="the data are meant to be others than the run's"
-    )
+    said = "A network on every image of a part: shares, classes, predictions, export."
+    p = argparse.ArgumentParser("python -m pact_nb.evaluate", allow_abbrev=False, description=said)
+    p.add_argument("what", help=_WHAT)
+    for name, how in _OPTIONS.items(): p.add_argument(name, **how)
     return p
 
 # %% ../nbs/5_deploy/13_evaluate_command.ipynb #967dea64
@@ -407,24 +386,16 @@ def _tell(s: Subject, data: Data, part: str, bits: list[int], export: bool) -> N
     files = write_look(x, s.folder, suffix)
     table = _write_bits(s, data, bits, part, suffix) if bits else None
     graphs = export_subject(s, data, part, x.found["top1"]) if export else None
-    for k in ("top1", "top5"):
-        if k in x.found:
-            say(
-                f"{k}: {x.found[k]:.2%}, 95 % interval {x.found[f'{k}_interval'][0]:.1%} to "
-                f"{x.found[f'{k}_interval'][1]:.1%}, n = {x.found['n']}"
-            )
-    if same:
-        say(same)
+    for k in (k for k in ("top1", "top5") if k in x.found):
+        low, high = x.found[f"{k}_interval"]
+        say(f"{k}: {x.found[k]:.2%}, 95 % interval {low:.1%} to {high:.1%}, n = {x.found['n']}")
+    if same: say(same)
     say(per_class(x.logits, x.labels, x.classes).head(30).round(3).to_string(index=False))
     if table is not None:
-        say(
-            "activations re-quantized after training, no step of training at these"
-            f" bits:\n{table.round(4).to_string(index=False)}"
-        )
-    if graphs is not None:
-        say(graphs.to_string())
-    for path in files:
-        say(os.path.relpath(path))
+        say("activations re-quantized after training, no step of training at these bits:\n"
+            + table.round(4).to_string(index=False))
+    if graphs is not None: say(graphs.to_string())
+    for path in files: say(os.path.relpath(path))
 
 # %% ../nbs/5_deploy/13_evaluate_command.ipynb #a1da39fe
 def _write_bits(

@@ -202,23 +202,15 @@ class ResNet(nn.Module):
 # %% ../nbs/2_networks/14_models.ipynb #f12470d1
 class PreactResNet(nn.Module):
     "Pre-activation ResNet for ImageNet in tensorpack's layout; arguments as for `ResNet`."
-    def __init__(
-        self, block: Callable = PreactBlock, counts: tuple = (2, 2, 2, 2), num_classes: int = 1000,
-        in_channels: int = 3, width: int = 64
-    ):
+    def __init__(self, block: Callable = PreactBlock, counts: tuple = (2, 2, 2, 2),
+                 num_classes: int = 1000, in_channels: int = 3, width: int = 64):
         super().__init__()
         w, g = width, block.grow
-        self.conv0, self.bn0, self.act0, self.pool0 = (
-            _conv(in_channels, w, 7, 2), nn.BatchNorm2d(w), nn.ReLU(), nn.MaxPool2d(3, 2, 1)
-        )
+        self.conv0, self.bn0, self.act0 = _conv(in_channels, w, 7, 2), nn.BatchNorm2d(w), nn.ReLU()
+        self.pool0 = nn.MaxPool2d(3, 2, 1)
         for i, n in enumerate(counts):
-            stage, out = (
-                _stage(
-                    block, w if i == 0 else w * g * 2 ** (i - 1), w * 2**i, n, 1 if i == 0 else 2,
-                    "B", own=False
-                ),
-                w * g * 2**i,
-            )
+            c_in, out = w if i == 0 else w * g * 2 ** (i - 1), w * g * 2**i
+            stage = _stage(block, c_in, w * 2**i, n, 1 if i == 0 else 2, "B", own=False)
             self.add_module(f"layer{i + 1}", nn.Sequential(*stage, nn.BatchNorm2d(out), nn.ReLU()))
         self.pool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(8 * w * g, num_classes)
         _init_convs(self)
@@ -344,29 +336,21 @@ def create_model(
     name: str,  # one of `list_models()`
     num_classes: Optional[int] = None,  # None: 10, or 1000 for the ImageNet networks
     in_channels: int = 3,  # 1 for greyscale
-    # channels of the first layer, which scales all others; None: `default_width(name)`
-    width: Optional[int] = None,
-    # "A" (no parameters) or "B" (1×1 convolution), where a model has the choice
-    shortcut: str = "auto",
+    width: Optional[int] = None,  # channels of the first layer; None: `default_width(name)`
+    shortcut: str = "auto",  # "A" (no parameters) or "B" (1×1), where a model has the choice
 ) -> nn.Module:  # float network with ReLU, [N, in_channels, H, W] → logits [N, num_classes]
     """A float network by name; `ValueError` for what it cannot be. Make it low-bit with
     `layers.quantize`."""
     s = _spec(name)
     for what, n in (("num_classes", num_classes), ("in_channels", in_channels), ("width", width)):
         if n is not None and n < 1: raise ValueError(f"{what} must be at least 1; got {n}")
-    if shortcut not in ("auto", *s.shortcuts):
-        raise ValueError(
-            f"shortcut of {name} must be {' or '.join(('auto', *s.shortcuts))}; got {shortcut!r}"
-        )
-    choice = (
-        {"shortcut": s.shortcuts[0] if shortcut == "auto" else shortcut}
-        if len(s.shortcuts) > 1
-        else {}
-    )
-    return s.build(
-        num_classes=num_classes or s.classes, in_channels=in_channels, width=width or s.width,
-        **choice
-    )
+    known = ("auto", *s.shortcuts)
+    if shortcut not in known:
+        raise ValueError(f"shortcut of {name} must be {' or '.join(known)}; got {shortcut!r}")
+    kind = s.shortcuts[0] if shortcut == "auto" and s.shortcuts else shortcut
+    choice = {"shortcut": kind} if len(s.shortcuts) > 1 else {}
+    return s.build(num_classes=num_classes or s.classes, in_channels=in_channels,
+                   width=width or s.width, **choice)
 
 # %% ../nbs/2_networks/14_models.ipynb #05e83e08
 _PRODUCTS = dict(convolution=(0, 1), _convolution=(0, 1), mm=(0, 1), bmm=(0, 1), mv=(0, 1),

@@ -109,45 +109,29 @@ def conv_attributes(h: dict) -> dict:
 def shared_step(g: Graph, s: Step, x: list[str], channels_last: bool = False) -> Optional[str]:
     """ONNX nodes of a float or structural step; None for a step that each form writes its own
     way. `channels_last`: for slice and pad."""
-    h, d, at = (
-        s.how, {k: t.numpy() for k, t in s.data.items()},
-        dict(H=1, W=2, C=3) if channels_last else dict(H=2, W=3, C=1)
-    )
+    h, d = s.how, {k: t.numpy() for k, t in s.data.items()}
     weights = [g.const(d[k]) for k in ("weight", "bias") if k in d]
     if s.kind == "conv_float": return g.add("Conv", [x[0], *weights], **conv_attributes(h))
     if s.kind == "linear_float": return _matmul(g, s, x[0], *weights)
     if s.kind == "norm_float":
-        return g.add(
-            "BatchNormalization", [x[0], *weights, g.const(d["mean"]), g.const(d["var"])],
-            epsilon=h["eps"]
-        )
+        ins = [x[0], *weights, g.const(d["mean"]), g.const(d["var"])]
+        return g.add("BatchNormalization", ins, epsilon=h["eps"])
     if s.kind in ("clip_float", "clamp_float", "const_float"): return _single(g, s, x[0])
     if s.kind == "add_float": return g.add("Add", x)
     if s.kind == "relu_float": return g.add("Relu", x)
     if s.kind == "flatten": return g.add("Flatten", x, axis=1)
-    if s.kind == "slice":
-        return g.add(
-            "Slice",
-            [
-                x[0],
-                *(
-                    g.const(v, np.int64)
-                    for v in ([0, 0], [2**31 - 1] * 2, [at["H"], at["W"]], h["steps"])
-                ),
-            ],
-        )
-    if s.kind == "pad":
-        return g.add(
-            "Pad",
-            [
-                x[0],
-                g.const(
-                    [h["channels"][end] if i == at["C"] else 0 for end in (0, 1) for i in range(4)],
-                    np.int64
-                ),
-            ],
-        )
+    if s.kind in ("slice", "pad"): return _slice_or_pad(g, s, x[0], channels_last)
     return _pool(g, s, x) if s.kind.endswith("pool") else _moves(g, s, x, channels_last)
+
+def _slice_or_pad(g: Graph, s: Step, x: str, channels_last: bool) -> str:
+    "Of a shortcut without parameters: every so many pixels, zeros for new channels."
+    at = dict(H=1, W=2, C=3) if channels_last else dict(H=2, W=3, C=1)
+    if s.kind == "slice":
+        how = [0, 0], [2**31 - 1] * 2, [at["H"], at["W"]], s.how["steps"]
+        return g.add("Slice", [x, *(g.const(v, np.int64) for v in how)])
+    new = s.how["channels"]
+    pads = [new[end] if i == at["C"] else 0 for end in (0, 1) for i in range(4)]
+    return g.add("Pad", [x, g.const(pads, np.int64)])
 
 # %% ../nbs/5_deploy/08_onnx.ipynb #497b1662
 def _single(g: Graph, s: Step, x: str) -> str:
@@ -284,37 +268,22 @@ def signed_codes(g: Graph, name: str) -> bool: return g.code_range(name)[0] < 0
 # %% ../nbs/5_deploy/08_onnx.ipynb #27812f4b
 def accumulate(g: Graph, s: Step, x: str) -> str:
     "int32 accumulators of a layer; odd weights beyond a byte as 2c + 1."
-    c, step, offset = (
-        (s.data["weight"].long(), 1, 0)
-        if s.data["weight"].abs().max() <= 127
-        else centred(s.data["weight"])
-    )
-    signed = signed_codes(g, s.ins[0])
-    codes = (
-        g.cast(g.add("Add", [g.cast(x, "INT64"), g.const(128, np.int64)]), "UINT8")
-        if signed
-        else g.cast(x, "UINT8")
-    )
-    zero = g.const(128 if signed else 0, np.uint8)
+    fits, signed = s.data["weight"].abs().max() <= 127, signed_codes(g, s.ins[0])
+    c, step, offset = (s.data["weight"].long(), 1, 0) if fits else centred(s.data["weight"])
+    if signed: x = g.add("Add", [g.cast(x, "INT64"), g.const(128, np.int64)])
+    codes, zero = g.cast(x, "UINT8"), g.const(128 if signed else 0, np.uint8)
     def product(w: Tensor) -> str:
-        w8 = (w + 128).numpy()
+        w8, middle = (w + 128).numpy(), g.const(128, np.uint8)
         if s.kind == "linear":
-            return g.add(
-                "MatMulInteger", [codes, g.const(w8.T, np.uint8), zero, g.const(128, np.uint8)]
-            )
-        return g.add(
-            "ConvInteger", [codes, g.const(w8, np.uint8), zero, g.const(128, np.uint8)],
-            **conv_attributes(s.how)
-        )
+            return g.add("MatMulInteger", [codes, g.const(w8.T, np.uint8), zero, middle])
+        ins = [codes, g.const(w8, np.uint8), zero, middle]
+        return g.add("ConvInteger", ins, **conv_attributes(s.how))
     acc = product(c)
     if (step, offset) == (1, 0): return acc
-    return g.add(
-        "Add",
-        [
-            g.add("Mul", [acc, g.const(step, np.int32)]),
-            g.add("Mul", [product(torch.ones_like(c)), g.const(offset, np.int32)])
-        ],
-    )
+    return g.add("Add", [
+        g.add("Mul", [acc, g.const(step, np.int32)]),
+        g.add("Mul", [product(torch.ones_like(c)), g.const(offset, np.int32)])
+    ])
 
 # %% ../nbs/5_deploy/08_onnx.ipynb #beca835f
 def code_unit(g: Graph, name: str) -> Tensor:
@@ -367,29 +336,12 @@ def _carried(g: Graph, s: Step) -> str:
     "Weights in their carrier, dequantized; odd multiples as 2c + 1."
     c, step, offset = centred(s.data["weight"])
     scale, many = s.data["scale"].float().numpy(), s.data["scale"].numel() > 1
-    w = g.add(
-        "DequantizeLinear",
-        [
-            g.const(c.numpy(), carrier(s.how["w_bits"], True), "w"),
-            g.const(scale * step if many else np.float32(scale.item() * step), np.float32)
-        ],
-        **({"axis": 0} if many else {})
-    )
+    unit = scale * step if many else np.float32(scale.item() * step)
+    ins = [g.const(c.numpy(), carrier(s.how["w_bits"], True), "w"), g.const(unit, np.float32)]
+    w = g.add("DequantizeLinear", ins, **({"axis": 0} if many else {}))
     if not offset: return w
-    return g.add(
-        "Add",
-        [
-            w,
-            g.const(
-                (
-                    (scale * offset).reshape(-1, *[1] * (s.data["weight"].dim() - 1))
-                    if many
-                    else np.float32(scale.item() * offset)
-                ),
-                np.float32,
-            ),
-        ],
-    )
+    shape = [-1, *[1] * (s.data["weight"].dim() - 1)] if many else []
+    return g.add("Add", [w, g.const((scale * offset).reshape(shape), np.float32)])
 
 # %% ../nbs/5_deploy/08_onnx.ipynb #2bb6034c
 def _through(g: Graph, x: str, s: Step) -> str:

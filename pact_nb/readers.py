@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 import stat
 from typing import Optional
+from torch import Tensor
 import torch
 from .parquet import _parquet, _reason, decode_bytes, resized
 from .splits import Split
@@ -224,37 +225,35 @@ def _folder(data_dir: Optional[Path], image_size: Optional[int]) -> tuple:
 
 # %% ../nbs/4_training/03_readers.ipynb #b32f8faa
 def _folder_split(root: Path, classes: list[str], image_size: Optional[int]) -> Split:
+    "One part of a data set in class folders; `ValueError` names the first file that is wrong."
+    files = _class_files(root, classes)
+    _check_room(len(files), image_size or 0, root)
+    xs = [decode_bytes(f.read_bytes(), str(f)) for f, _ in files]
+    if image_size: xs = [_square(x, image_size) for x in xs]
+    sizes = sorted({tuple(x.shape[1:]) for x in xs})
+    if len(sizes) > 1:
+        raise ValueError(f"{root}: images differ in size ({', '.join(map(str, sizes[:3]))} …); give"
+                         " image_size")
+    return Split(torch.stack(xs), torch.tensor([i for _, i in files]))
+
+def _square(x: Tensor, size: int) -> Tensor:
+    "The centre of an image whose shorter side is resized to `size`."
     from torchvision.transforms.v2.functional import center_crop, resize
-    files = [
-        (f, i)
-        for i, c in enumerate(classes)
-        for f in sorted((root / c).iterdir())
-        if not f.name.startswith(".")
-    ]
+    return center_crop(resize(x, [size], antialias=True), [size, size])
+
+# %% ../nbs/4_training/03_readers.ipynb #0172282d
+def _class_files(root: Path, classes: list[str]) -> list[tuple[Path, int]]:
+    "(file, class) of every image, in the order of names; `ValueError` for other files, or none."
+    files = [(f, i) for i, c in enumerate(classes) for f in sorted((root / c).iterdir())
+             if not f.name.startswith(".")]
     other = next((f for f, _ in files if f.suffix.lower() not in IMAGE_SUFFIXES), None)
     if other:
         raise ValueError(f"{other}: only png, jpg and webp are read; convert it or move it away")
     for f, _ in files: file_fact(f)
-    missing = set(range(len(classes))) - {i for _, i in files}
-    if missing:
-        raise ValueError(
-            f"{root / classes[min(missing)]}: no image in it (png, jpg, webp); copy some, or delete"
-            " the folder in every part"
-        )
-    _check_room(len(files), image_size or 0, root)
-    xs = [decode_bytes(f.read_bytes(), str(f)) for f, _ in files]
-    if image_size:
-        xs = [
-            center_crop(resize(x, [image_size], antialias=True), [image_size, image_size])
-            for x in xs
-        ]
-    sizes = {tuple(x.shape[1:]) for x in xs}
-    if len(sizes) > 1:
-        raise ValueError(
-            f"{root}: images differ in size ({', '.join(map(str, sorted(sizes)[:3]))} …); give"
-            " image_size"
-        )
-    return Split(torch.stack(xs), torch.tensor([i for _, i in files]))
+    if missing := set(range(len(classes))) - {i for _, i in files}:
+        raise ValueError(f"{root / classes[min(missing)]}: no image in it (png, jpg, webp); copy"
+                         " some, or delete the folder in every part")
+    return files
 
 # %% ../nbs/4_training/03_readers.ipynb #a29f7c53
 def _check_room(images: int, size: int, root: Path) -> None:

@@ -113,24 +113,17 @@ def from_params(
     """The recipe that `params` describe; `ValueError` or `TypeError` for anything unknown or
     invalid."""
     names = [f.name for f in fields(Recipe)]
-    for p in params:
-        if p not in names:
-            raise ValueError(
-                f"unknown parameter {short(p)}{did_you_mean(p, names)} (known: {', '.join(names)})"
-            )
+    for p in (p for p in params if p not in names):
+        raise ValueError(
+            f"unknown parameter {short(p)}{did_you_mean(p, names)} (known: {', '.join(names)})"
+        )
     name = _recipe_for(params, say)
-    r = replace(
-        RECIPES[name],
-        **_read_words({k: v for k, v in params.items() if v is not None}) | dict(recipe=name)
-    )
-    if (
-        "model" in params
-        and params["model"] not in (None, RECIPES[name].model)
-        and params.get("width") is None
-    ):
+    usual, given = RECIPES[name], {k: v for k, v in params.items() if v is not None}
+    r = replace(usual, **_read_words(given) | dict(recipe=name))
+    if given.get("model", usual.model) != usual.model and "width" not in given:
         r = replace(r, width=None)
     for k, needs in idle_fields(r).items():
-        if getattr(r, k) != getattr(RECIPES[name], k):
+        if getattr(r, k) != getattr(usual, k):
             raise ValueError(f"{k} has no effect here: it needs {needs}; got {getattr(r, k)!r}")
     return r
 

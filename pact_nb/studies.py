@@ -27,31 +27,19 @@ def _folder_of(name: str) -> str:
 
 # %% ../nbs/4_training/33_studies.ipynb #4cc10476
 def waves(
-    # name → parameters; "@name" in `init` or `teacher`: the run of that setting
-    settings: dict[str, dict],
+    settings: dict[str, dict],  # name → parameters; "@name" in `init`, `teacher`: that one's run
 ) -> list[list[str]]:  # names, in the order in which they can run
     "Settings whose networks others need come first; `ValueError` for an unknown name or a circle."
-    needs = {
-        n: {
-            v[1:]
-            for k, v in s.items()
-            if k in OTHER_RUNS and isinstance(v, str) and v.startswith("@")
-        }
-        for n, s in settings.items()
-    }
+    named = lambda s: {v[1:] for k, v in s.items() if k in OTHER_RUNS and str(v).startswith("@")}
+    needs = {n: named(s) for n, s in settings.items()}
     for n, others in needs.items():
         if unknown := others - settings.keys():
-            raise ValueError(
-                f"{n} builds on {', '.join(sorted(unknown))}, which is no setting; settings are"
-                f" {', '.join(settings)}"
-            )
+            raise ValueError(f"{n} builds on {', '.join(sorted(unknown))}, which is no setting;"
+                             f" settings are {', '.join(settings)}")
     out, done = [], set()
-    while len(done) < len(settings):
-        ready = [n for n in settings if n not in done and needs[n] <= done]
-        if not ready:
-            raise ValueError(
-                f"{', '.join(n for n in settings if n not in done)} build on each other"
-            )
+    while left := [n for n in settings if n not in done]:
+        ready = [n for n in left if needs[n] <= done]
+        if not ready: raise ValueError(f"{', '.join(left)} build on each other")
         out.append(ready); done |= set(ready)
     return out
 
@@ -94,24 +82,28 @@ def study(
     jobs, done = study_params(settings, base or {}, seeds, folder), 0
     for names in waves(settings):
         wave = {key: p for key, p in jobs.items() if key[0] in names}
-        todo = {key: p for key, p in wave.items() if not _there(p)}
-        done += len(wave) - len(todo)
-        with make_executor("process", workers, 1) as ex:
-            running = {ex.submit(run_plain, p): key for key, p in todo.items()}
-            failed = [
-                f"{running[f]}: {f.result()}"
-                for f in as_completed(running)
-                if _tell(f, running[f], (done := done + 1), len(jobs), say)
-            ]
-        if failed:
-            raise RuntimeError(
-                f"{len(failed)} of {len(jobs)} runs failed; the others are kept."
-                f" {'; '.join(failed[:3])}"
-            )
+        done = _wave(wave, done, len(jobs), workers, say)
     made = {n: [Run(jobs[n, s]["run_dir"]) for s in range(seeds)] for n in settings}
     rows = [dict(setting=n, **collect(runs)[0], **note(runs)) for n, runs in made.items()]
     save_report(out, rows, [])
     return rows
+
+# %% ../nbs/4_training/33_studies.ipynb #e0850dbf
+def _wave(wave: dict, done: int, all_jobs: int, workers: int, say: Callable[[str], None]) -> int:
+    "Run what is missing of jobs that do not need one another; how many are done now."
+    todo = {key: p for key, p in wave.items() if not _there(p)}
+    done += len(wave) - len(todo)
+    with make_executor("process", workers, 1) as ex:
+        running = {ex.submit(run_plain, p): key for key, p in todo.items()}
+        failed = [
+            f"{running[f]}: {f.result()}"
+            for f in as_completed(running)
+            if _tell(f, running[f], (done := done + 1), all_jobs, say)
+        ]
+    if failed:
+        raise RuntimeError(f"{len(failed)} of {all_jobs} runs failed; the others are kept."
+                           f" {'; '.join(failed[:3])}")
+    return done
 
 # %% ../nbs/4_training/33_studies.ipynb #111d3201
 def _there(p: dict) -> bool:
