@@ -71,31 +71,16 @@ def _torchao(net: nn.Module, k: int) -> nn.Module:
     "torchao's fake quantizers behind each ReLU and on each weight but the first and last layer's."
     from torch.nn.utils import parametrize
     from torchao.quantization.qat import IntxFakeQuantizeConfig, IntxFakeQuantizer
-    code = getattr(torch, f"int{k}")
+    def rounded(kind, per, **how):
+        config = IntxFakeQuantizeConfig(getattr(torch, f"{kind}{k}"), per, **how)
+        return _Rows(IntxFakeQuantizer(config))
     for name, m in _replaced(net):
         if isinstance(m, nn.Conv2d):
-            parametrize.register_parametrization(
-                m, "weight",
-                _Rows(
-                    IntxFakeQuantizer(
-                        IntxFakeQuantizeConfig(code, "per_channel", is_symmetric=True)
-                    )
-                ),
-            )
+            weight = rounded("int", "per_channel", is_symmetric=True)
+            parametrize.register_parametrization(m, "weight", weight)
         else:
-            net.set_submodule(
-                name,
-                nn.Sequential(
-                    m,
-                    _Rows(
-                        IntxFakeQuantizer(
-                            IntxFakeQuantizeConfig(
-                                getattr(torch, f"uint{k}"), "per_token", is_symmetric=False
-                            )
-                        )
-                    ),
-                ),
-            )
+            act = rounded("uint", "per_token", is_symmetric=False)
+            net.set_submodule(name, nn.Sequential(m, act))
     return net
 
 # %% ../nbs/lab/03_bench_steps.ipynb #1226512b

@@ -122,8 +122,7 @@ def entropy_alphas(
     y: Tensor,  # its labels
     grid: Iterable[float] = GRID,  # candidates as multiples of the present α, above 0
     sweeps: int = 1,  # times through all layers
-    # name → new α; cross-entropy before, and after each layer
-) -> tuple[dict[str, float], list[float]]:
+) -> tuple[dict[str, float], list[float]]:  # name → new α; cross-entropy before, after each layer
     """Coordinate search for the α of least cross-entropy, from the present ones; nothing but α
     changes, and the loss on `x` never rises."""
     if not (grid := tuple(grid)) or not all(0 < f < math.inf for f in grid):
@@ -165,19 +164,15 @@ def learn_alphas(
     *,
     batch_size: int = 64,
     seed: int = 0,  # of the order of the images
-    # name → new α; cross-entropy on `x` before, and the least so far after each epoch
-) -> tuple[dict[str, float], list[float]]:
+) -> tuple[dict[str, float], list[float]]:  # name → new α; loss before, and the least so far
     """Learn α by its modules' own gradient rule, weights frozen; the α of the best epoch stay,
     so the loss on `x` never rises."""
     order, gen = _in_order(model), torch.Generator().manual_seed(seed)
     params, best = list(order.values()), [p.item() for p in order.values()]
     with modes_kept(model):
         with torch.no_grad(): losses = [_check_batch(model.eval(), x, y)]
-        opt = (
-            torch.optim.Adam([dict(params=[p], lr=lr * p.item()) for p in params])
-            if params
-            else None
-        )
+        groups = [dict(params=[p], lr=lr * p.item()) for p in params]
+        opt = torch.optim.Adam(groups) if params else None
         for _ in range(epochs if params else 0):
             _alpha_steps(model, opt, x, y, params, batch_size=batch_size, gen=gen)
             with torch.no_grad(): now = _entropy(model(x), y)

@@ -143,22 +143,12 @@ def code_forward(
     "Let convolutions of a fused view compute in whole numbers; call `load_codes` before."
     if not isinstance(view, fx.GraphModule): return 0
     mods, n = dict(view.named_modules()), 0
-    for node in [
-        n
-        for n in view.graph.nodes
-        if n.op == "call_module"
-        and type(mods[n.target]) is nn.Identity
-        and unhooked(mods[n.target])
-    ]:
+    calls = lambda kind: [n for n in view.graph.nodes if n.op == "call_module"
+                          and type(mods[n.target]) is kind]
+    for node in (n for n in calls(nn.Identity) if unhooked(mods[n.target])):
         node.replace_all_uses_with(first_input(node))
         view.graph.erase_node(node)
-    for node in [
-        n
-        for n in view.graph.nodes
-        if n.op == "call_module"
-        and type(mods[n.target]) is NormPACT
-        and mods[n.target].act.k != FLOAT
-    ]:
+    for node in (n for n in calls(NormPACT) if mods[n.target].act.k != FLOAT):
         readers = [u for u in node.users if _reads_codes(mods.get(u.target))]
         if not readers or _changed_in_place(node, mods): continue
         mods[node.target].codes, n = True, n + len(readers)

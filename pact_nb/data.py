@@ -15,6 +15,7 @@ import threading
 from typing import Optional
 import warnings
 import torch
+from .image_files import load_images
 from .parquet import _reason
 from .readers import _CIFAR, _cifar, _digits, _folder, _svhn, _where
 from .splits import Data, Split, _hash, split_data
@@ -142,16 +143,13 @@ def load_data(
     data_dir: Optional[str | Path] = None,  # where the files are; not for digits
     valid_fraction: float = 0.1,  # share of the training set held out for choosing
     seed: int = 0,  # of that choice
-    # pixels of height and width, for folder, svhn (None: 40) and imagenet (None: 224)
-    image_size: Optional[int] = None,
-    # where a download lands when `data_dir` is not given, and where decoded images are kept
-    default_dir: str | Path = "data",
+    image_size: Optional[int] = None,  # pixels a side; None: svhn 40, imagenet 224, folder as is
+    default_dir: str | Path = "data",  # where downloads land and decoded images are kept
     *,
     extra: bool = True,  # svhn: train on the 531,131 extra images too
     train_images: Optional[int] = None,  # use only so many training images, for trials
     cache: bool = True,  # keep decoded images (not digits, imagenet) and use those kept
-    # on the CPU; `.to(device)` moves it. ImageNet: `images.ImageData`, which stays in its files
-) -> Data:
+) -> Data:  # on the CPU; `.to(device)` moves it. ImageNet stays in its files: `images.ImageData`
     "Load a data set; `ValueError` or `FileNotFoundError` names file and remedy if it is not sound."
     if name not in DATASETS:
         raise ValueError(f"dataset must be one of {', '.join(DATASETS)}; got {name!r}")
@@ -159,7 +157,6 @@ def load_data(
     if root is not None and not root.is_dir():
         raise FileNotFoundError(f"data_dir {root}: no such folder")
     if name == "imagenet":
-        from pact_nb.image_files import load_images
         return load_images(root, valid_fraction, seed, image_size or 224, train_images, default_dir)
     parts = (_load if cache else _read)(name, root, image_size, Path(default_dir), extra)
     known = dict(sha256=parts[3]) if parts[3:] else {}

@@ -237,36 +237,34 @@ def _ends_001(out: Translation, f: dict, w: int, a: int) -> None:
 # %% ../nbs/4_training/12_other_formats.ipynb #1c6279ec
 def translate_002(words: list[str]) -> Translation:
     "Document 002's settings, `version=pact a_bit=8 w_bit=8` (float, dorefa or pact)."
-    known, out = {"version": "pact", "a_bit": "8", "w_bit": "8", "float_model": None}, Translation()
-    given = dict(w.rstrip(",").split("=", 1) if "=" in w else (w, "") for w in words)
-    for k in given:
-        if k not in known:
-            raise ValueError(
-                f"unknown setting {k!r}{did_you_mean(k, known)} (known: {', '.join(known)})"
-            )
-    f = known | given
+    f, out = _settings_002(words), Translation()
     if f["version"] == "float":
         out.params = dict(recipe="cifar10_resnet18")
         return out
     if f["version"] not in ("dorefa", "pact"):
         raise ValueError(f"version must be float, dorefa or pact; got {f['version']!r}")
-    try:
-        bits = dict(a_bits=int(f["a_bit"]), w_bits=int(f["w_bit"]))
+    try: bits = dict(a_bits=int(f["a_bit"]), w_bits=int(f["w_bit"]))
     except ValueError:
-        raise ValueError(
-            f"a_bit and w_bit must be whole numbers; got {f['a_bit']} and {f['w_bit']}"
-        ) from None
+        raise ValueError(f"a_bit and w_bit must be whole numbers; got {f['a_bit']} and"
+                         f" {f['w_bit']}") from None
     out.params = dict(recipe="cifar10_resnet18_finetune", activation=f["version"], **bits)
     if f["version"] == "dorefa":
         out.notes.append("its clip is 1 and not learned, so α has no start")
-    if f["float_model"]:
-        out.params["init"] = f["float_model"]
+    if f["float_model"]: out.params["init"] = f["float_model"]
     else:
-        out.notes.append(
-            "init: the folder of a float run (recipe cifar10_resnet18); this recipe refuses to"
-            " begin without"
-        )
+        out.notes.append("init: the folder of a float run (recipe cifar10_resnet18); this recipe"
+                         " refuses to begin without")
     return out
+
+def _settings_002(words: list[str]) -> dict:
+    "Its settings with those given; `ValueError` for an unknown one."
+    known = {"version": "pact", "a_bit": "8", "w_bit": "8", "float_model": None}
+    given = dict(w.rstrip(",").split("=", 1) if "=" in w else (w, "") for w in words)
+    for k in (k for k in given if k not in known):
+        raise ValueError(
+            f"unknown setting {k!r}{did_you_mean(k, known)} (known: {', '.join(known)})"
+        )
+    return known | given
 
 # %% ../nbs/4_training/12_other_formats.ipynb #40e459af
 FLAGS_004 = {

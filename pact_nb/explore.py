@@ -672,28 +672,20 @@ def read_run(
     without either."""
     table = r.alphas()
     if table.empty:
-        raise ValueError(
-            f"{r.path}: no α on record, so nothing to play back; name a run with activation pact"
-        )
+        raise ValueError(f"{r.path}: no α on record, so nothing to play back; name a run with"
+                         " activation pact")
     if not (r.path / f"{which}.pt").is_file():
         raise ValueError(f"{r.path}: no {which}.pt in it (the run is {r.summary['status']})")
     data = r.data(); model = r.model(data, which)
-    inputs, modules = record(model, next(iter(batches(data.train, r.recipe, data)))[0], most), dict(
-        model.named_modules()
-    )
-    names = [
-        n for n in table.layer.unique() if n in inputs and not isinstance(modules[n], SignedPACT)
-    ]
+    inputs = record(model, next(iter(batches(data.train, r.recipe, data)))[0], most)
+    modules = dict(model.named_modules())
+    shown = lambda n: n in inputs and not isinstance(modules[n], SignedPACT)
+    names = [n for n in table.layer.unique() if shown(n)]
     wide, metrics = table.pivot(index="epoch", columns="layer", values="alpha")[names], r.metrics()
-    measured = (
-        {int(e): v for e, v in zip(metrics.epoch, metrics.valid_top1) if v is not None and v == v}
-        if "valid_top1" in metrics
-        else {}
-    )
-    return Playback(
-        r.path.name, [int(e) for e in wide.index], names, wide.to_numpy(),
-        [modules[n].k for n in names], [inputs[n] for n in names], measured
-    )
+    found = zip(metrics.epoch, metrics.valid_top1) if "valid_top1" in metrics else ()
+    measured = {int(e): v for e, v in found if v is not None and v == v}
+    return Playback(r.path.name, [int(e) for e in wide.index], names, wide.to_numpy(),
+                    [modules[n].k for n in names], [inputs[n] for n in names], measured)
 
 # %% ../nbs/6_experiments/15_explore.ipynb #89dd08e0
 @dataclass(frozen=True)

@@ -351,8 +351,7 @@ def unhooked(m: nn.Module) -> bool:
 def fuse(
     model: nn.Module,  # a quantized network on the CPU, as `quantize` returns it; not changed
     weights: bool = True,  # DoReFa's weights too
-    # a view that shares its modules, and how many stretches of it are fused
-) -> tuple[nn.Module, int]:
+) -> tuple[nn.Module, int]:  # a view that shares its modules, and how many stretches are fused
     """A view of `model` in which the fused operators do what they can; call `load_fused` before.
     0 stretches: the model itself."""
     if not isinstance(model, fx.GraphModule): return model, 0
@@ -360,17 +359,11 @@ def fuse(
     mods = dict(view.named_modules())
     for node in [n for n in view.graph.nodes if n.op == "call_module"]:
         m, at = mods[node.target], _above(node, mods)
-        if (
-            type(m) in (PACT, FixedClip)
-            and m.grad == "paper"
-            and at
-            and unhooked(m)
-            and unhooked(mods[at[0].target])
-        ):
-            replace_node(
-                view, node, NormPACT(mods[at[0].target], m),
-                (first_input(at[0]), *([at[1]] if at[1] is not None else [])), at[2]
-            )
+        if type(m) in (PACT, FixedClip) and m.grad == "paper" and at and unhooked(m):
+            norm, shortcut, gone = at
+            if not unhooked(mods[norm.target]): continue
+            read = [first_input(norm), *([shortcut] if shortcut is not None else [])]
+            replace_node(view, node, NormPACT(mods[norm.target], m), tuple(read), gone)
             n += 1
         elif weights and _fits_weight(m) and unhooked(m):
             replace_node(view, node, FusedWeight(m), node.args, [])

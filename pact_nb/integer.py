@@ -295,27 +295,18 @@ def _check_types(model: nn.Module, x: Tensor) -> None:
 def judge_conv(q: Tensor, w: Tensor, how: dict) -> Tensor:
     "A convolution in int64, position by position of the kernel."
     if w.dim() == 3: return judge_conv(q[..., None], w[..., None], _flat(how))[..., 0]
-    (sh, sw), (ph, pw), (dh, dw), groups = (
-        how["stride"], how["padding"], how["dilation"], how["groups"]
-    )
+    (sh, sw), (ph, pw), (dh, dw) = how["stride"], how["padding"], how["dilation"]
     q, w = F.pad(q.long(), (pw, pw, ph, ph)), w.long()
-    oh, ow = (
-        (q.shape[2 + i] - d * (w.shape[2 + i] - 1) - 1) // s + 1
-        for i, d, s in ((0, dh, sh), (1, dw, sw))
-    )
+    size = lambda i, d, s: (q.shape[2 + i] - d * (w.shape[2 + i] - 1) - 1) // s + 1
+    oh, ow = size(0, dh, sh), size(1, dw, sw)
     out = torch.zeros(len(q), len(w), oh, ow, dtype=torch.long)
     for i in range(w.shape[2]):
         for j in range(w.shape[3]):
-            part = q[
-                :, :, i * dh : i * dh + sh * (oh - 1) + 1 : sh,
-                j * dw : j * dw + sw * (ow - 1) + 1 : sw
-            ]
+            rows = slice(i * dh, i * dh + sh * (oh - 1) + 1, sh)
+            part = q[:, :, rows, j * dw : j * dw + sw * (ow - 1) + 1 : sw]
+            groups = zip(part.chunk(how["groups"], 1), w[:, :, i, j].chunk(how["groups"]))
             out += torch.cat(
-                [
-                    (p[:, None] * v[None, :, :, None, None]).sum(2)
-                    for p, v in zip(part.chunk(groups, 1), w[:, :, i, j].chunk(groups))
-                ],
-                1,
+                [(p[:, None] * v[None, :, :, None, None]).sum(2) for p, v in groups], 1
             )
     if out.abs().max() >= 2**31: raise OverflowError("an accumulator left 32 bits")
     return out

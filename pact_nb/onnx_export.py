@@ -344,29 +344,21 @@ def export_all(
     folder: str | Path,  # network.safetensors and network-<form>.onnx are written there
     x: Tensor,  # some training images, for the ranges of form "fast"
     about: Optional[dict] = None,  # plain values to keep in the packed file
-    # file, bytes, codes, differ, top1_equal, images; each against the row above the line
-) -> "pandas.DataFrame":
-    """Write the packed file and the three ONNX graphs of a network, and compare each;
-    `ConvertError` if it has no integer form."""
+) -> "pandas.DataFrame":  # file, bytes, codes, differ, top1_equal, images
+    """Write the packed file and the three ONNX graphs of a network, and compare each with the
+    network it is made from; `ConvertError` if it has no integer form."""
     import pandas as pd
     net, folder = convert(model, x), Path(folder)
     told = agreement(model, net, batches)
-    layers = told["layers"].values()
+    layers, packed = told["layers"].values(), folder / "network.safetensors"
     graphs = {form: export_onnx(net, folder / f"network-{form}.onnx", form, x) for form in FORMS}
-    rows = [
-        dict(
-            file="network.safetensors",
-            bytes=save_network(net, folder / "network.safetensors", about),
-            codes=sum(r["codes"] for r in layers), differ=sum(r["differ_through"] for r in layers),
-            top1_equal=told["top1_equal"], images=told["images"]
-        )
-    ]
+    rows = [dict(
+        file=packed.name, bytes=save_network(net, packed, about),
+        codes=sum(r["codes"] for r in layers), differ=sum(r["differ_through"] for r in layers),
+        top1_equal=told["top1_equal"], images=told["images"]
+    )]
     for form, found in graphs_agreement(net, graphs, batches).items():
         path = folder / f"network-{form}.onnx"
-        rows.append(
-            dict(
-                file=path.name, bytes=path.stat().st_size,
-                **{k: found[k] for k in ("codes", "differ", "top1_equal", "images")}
-            )
-        )
+        kept = {k: found[k] for k in ("codes", "differ", "top1_equal", "images")}
+        rows.append(dict(file=path.name, bytes=path.stat().st_size, **kept))
     return pd.DataFrame(rows).set_index("file")

@@ -372,32 +372,23 @@ def _weight_bits(r: Recipe) -> set[int]:
 
 # %% ../nbs/4_training/09_recipe_fields.ipynb #63c03d9a
 def _validate_loop(r: Recipe) -> None:
-    "Rules between the fields of the loop."
-    if r.alpha_from == "init" and (r.init is None or r.activation != "pact"):
-        raise ValueError(
-            "alpha_from init needs a run to start from (init) and activation pact; got init"
-            f" {r.init!r} and activation {r.activation}"
-        )
-    if r.warmup_epochs >= r.epochs:
-        raise ValueError(
-            "warmup_epochs must be below epochs, or nothing is trained with rounding; got"
-            f" {r.warmup_epochs} of {r.epochs}"
-        )
-    if r.w_quant == "lsq" and 1 in _weight_bits(r):
-        raise ValueError(
-            "w_quant lsq needs 2 bits or more: at 1 bit its largest level is 0; use dorefa, sawb or"
-            " pact, or other bits"
-        )
-    if r.accumulate > 1 and r.batch_size < 2 * r.accumulate:
-        raise ValueError(
-            f"accumulate {r.accumulate} leaves fewer than 2 of {r.batch_size} images for a part; at"
-            f" most {r.batch_size // 2}"
-        )
-    if r.hysteresis and r.hysteresis_abs:
-        raise ValueError(
-            "hysteresis is given in mean |w| and in the weights' own units (hysteresis_abs); give"
-            f" one; got {r.hysteresis} and {r.hysteresis_abs}"
-        )
-    if r.min_lr >= r.lr: raise ValueError(f"min_lr must be below lr; got {r.min_lr} and {r.lr}")
-    if r.amp == "float16" and r.sync_bn and r.device == "cpu":
-        raise ValueError("sync_bn needs cuda; got device cpu")
+    "Rules between the fields of the loop; each is (what is wrong, what is said)."
+    one, given = 1 in _weight_bits(r), f"got init {r.init!r} and activation {r.activation}"
+    rules = (
+        (r.alpha_from == "init" and (r.init is None or r.activation != "pact"),
+         f"alpha_from init needs a run to start from (init) and activation pact; {given}"),
+        (r.warmup_epochs >= r.epochs, "warmup_epochs must be below epochs, or nothing is trained"
+         f" with rounding; got {r.warmup_epochs} of {r.epochs}"),
+        (r.w_quant == "lsq" and one, "w_quant lsq needs 2 bits or more: at 1 bit its largest level"
+         " is 0; use dorefa, sawb or pact, or other bits"),
+        (r.accumulate > 1 and r.batch_size < 2 * r.accumulate,
+         f"accumulate {r.accumulate} leaves fewer than 2 of {r.batch_size} images for a part; at"
+         f" most {r.batch_size // 2}"),
+        (r.hysteresis and r.hysteresis_abs, "hysteresis is given in mean |w| and in the weights'"
+         f" own units (hysteresis_abs); give one; got {r.hysteresis} and {r.hysteresis_abs}"),
+        (r.min_lr >= r.lr, f"min_lr must be below lr; got {r.min_lr} and {r.lr}"),
+        (r.amp == "float16" and r.sync_bn and r.device == "cpu",
+         "sync_bn needs cuda; got device cpu"),
+    )
+    for wrong, said in rules:
+        if wrong: raise ValueError(said)

@@ -33,30 +33,26 @@ def _input_bits(r: Recipe) -> set[int]:
 # %% ../nbs/4_training/11_recipes.ipynb #cab15ee1
 def idle_fields(r: Recipe) -> dict[str, str]:
     "Fields without effect in `r`, each with what would give them one."
-    out = (
-        {}
-        if r.schedule == "multistep"
-        else dict.fromkeys(("milestones", "gamma"), "schedule multistep")
+    no_alpha = r.activation == "relu" or (
+        r.activation == "dorefa" and r.first_bits == r.last_bits == 32
     )
-    if r.schedule != "cosine": out["min_lr"] = "schedule cosine"
-    if r.optimizer != "adam": out |= dict.fromkeys(("beta2", "eps"), "optimizer adam")
-    if r.dataset != "svhn": out["extra"] = "dataset svhn"
-    if r.dataset != "imagenet": out["workers"] = "dataset imagenet"
-    if r.alpha_from != "fixed": out["alpha0"] = "alpha_from fixed"
-    if r.activation == "relu" or (r.activation == "dorefa" and r.first_bits == r.last_bits == 32):
-        out |= dict.fromkeys(
-            ("alpha0", "alpha_from", "alpha_lr", "lambda_alpha"), "activation pact"
-        )
-    if _float(r): out |= dict.fromkeys(("warmup_epochs", "fp_shortcut"), "fewer than 32 bits")
-    if _weight_bits(r) == {32}: out["w_quant"] = "weights of fewer than 32 bits"
-    if 1 not in _weight_bits(r) or r.w_quant not in ("dorefa", "sawb"):
-        out |= dict.fromkeys(
-            ("w_scale", "hysteresis", "hysteresis_abs"), "weights of 1 bit, by dorefa or sawb"
-        )
-    if "alpha_lr" in out or _input_bits(r) == {32}:
-        out["alpha_grad"] = "activation pact of fewer than 32 bits"
-    if r.teacher is None: out |= dict.fromkeys(("teacher_weight", "temperature"), "a teacher")
-    return out
+    one_bit = 1 in _weight_bits(r) and r.w_quant in ("dorefa", "sawb")
+    rules = (  # where this is so, these fields are idle, and this would give them an effect
+        (r.schedule != "multistep", "milestones gamma", "schedule multistep"),
+        (r.schedule != "cosine", "min_lr", "schedule cosine"),
+        (r.optimizer != "adam", "beta2 eps", "optimizer adam"),
+        (r.dataset != "svhn", "extra", "dataset svhn"),
+        (r.dataset != "imagenet", "workers", "dataset imagenet"),
+        (r.alpha_from != "fixed", "alpha0", "alpha_from fixed"),
+        (no_alpha, "alpha0 alpha_from alpha_lr lambda_alpha", "activation pact"),
+        (_float(r), "warmup_epochs fp_shortcut", "fewer than 32 bits"),
+        (_weight_bits(r) == {32}, "w_quant", "weights of fewer than 32 bits"),
+        (not one_bit, "w_scale hysteresis hysteresis_abs", "weights of 1 bit, by dorefa or sawb"),
+        (no_alpha or _input_bits(r) == {32}, "alpha_grad",
+         "activation pact of fewer than 32 bits"),
+        (r.teacher is None, "teacher_weight temperature", "a teacher"),
+    )
+    return {name: needs for idle, names, needs in rules if idle for name in names.split()}
 
 # %% ../nbs/4_training/11_recipes.ipynb #e1aa6827
 def _read_words(params: dict[str, Any]) -> dict[str, Any]:

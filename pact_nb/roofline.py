@@ -8,7 +8,7 @@ __all__ = ['limits', 'traffic', 'roofline', 'plot_roofline']
 # %% ../nbs/lab/04_roofline.ipynb #f4a5aa7a
 from dataclasses import replace
 import time
-from typing import Callable
+from typing import Callable, Optional
 from torch import Tensor
 import torch
 import torch.nn.functional as F
@@ -24,32 +24,24 @@ def limits(
 ) -> dict:
     """Copy bandwidth in GB/s (bytes read and written) and GFLOP/s of a matrix product or a
     convolution, whichever is faster; best of `repeat`."""
-    a, x = torch.randn(size, size, device=device, dtype=dtype), torch.empty(
-        megabytes << 18, device=device
-    )
+    made = lambda *shape: torch.randn(*shape, device=device, dtype=dtype)
+    a, x = made(size, size), torch.empty(megabytes << 18, device=device)
     out, y = torch.empty_like(a), torch.empty_like(x)
-    image, w = (
-        torch.randn(n, 64, k, k, device=device, dtype=dtype).contiguous(
-            memory_format=torch.channels_last
-        )
-        for n, k in ((max(1, size // 64), 56), (64, 3))
-    )
-    def best(f):
-        f(); times = []
-        for _ in range(repeat):
-            _sync(x)
-            start = time.perf_counter()
-            f()
-            _sync(x)
-            times.append(time.perf_counter() - start)
-        return min(times)
-    product, conv = 2 * size**3 / best(lambda: torch.mm(a, a, out=out)), 2 * w.numel() * len(
-        image
-    ) * 56**2 / best(lambda: F.conv2d(image, w, padding=1))
-    return dict(
-        copy_gb_s=2 * x.nbytes / best(lambda: y.copy_(x)) / 1e9,
-        matrix_gflop_s=max(product, conv) / 1e9, dtype=str(dtype).removeprefix("torch.")
-    )
+    image, w = (made(n, 64, k, k).contiguous(memory_format=torch.channels_last)
+                for n, k in ((max(1, size // 64), 56), (64, 3)))
+    product = 2 * size**3 / _best(lambda: torch.mm(a, a, out=out), x, repeat)
+    products = 2 * w.numel() * len(image) * 56**2
+    conv = products / _best(lambda: F.conv2d(image, w, padding=1), x, repeat)
+    return dict(copy_gb_s=2 * x.nbytes / _best(lambda: y.copy_(x), x, repeat) / 1e9,
+                matrix_gflop_s=max(product, conv) / 1e9, dtype=str(dtype).removeprefix("torch."))
+
+def _best(f: Callable, x: Tensor, repeat: int) -> float:
+    "Seconds of the fastest of some calls, after one untimed."
+    f(); times = []
+    for _ in range(repeat):
+        _sync(x); start = time.perf_counter(); f(); _sync(x)
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 # %% ../nbs/lab/04_roofline.ipynb #31549008
 class _Traffic(TorchDispatchMode):
@@ -84,37 +76,26 @@ def roofline(
     it reaches."""
     told, points = limits(device, dtype=torch.bfloat16 if device == "cuda" else torch.float32), []
     macs = count_macs(create_model(model, 10, 3), torch.randn(1, 3, image_size, image_size))
-    flop, few = 6 * macs * batch_size, max(2, min(batch_size, 8))
-    x, y = make_batch(few, image_size)
+    flop = 6 * macs * batch_size
     for r in rows:
-        v = Variant(*(r[k] for k in ("what", "bits", "engine", "layout", "amp")))
-        # how much it moves is not known
-        if (
-            v.what not in ("float", "ours")
-            or v.amp != "off"
-            or (v.engine == "compiled" and not r.get("moved_mb"))
-        ):
-            continue
-        if v.engine == "compiled":
-            moved = r["moved_mb"] * 1e6
-        else:
-            moved = (
-                traffic(
-                    make_ready(
-                        replace(v, engine=v.engine.removesuffix(" compiled")), model, x, y
-                    ).step
-                )
-                * batch_size
-                / few
-            )
+        moved = _moved(r, model, batch_size, image_size)
+        if moved is None: continue
         floor = max(flop / told["matrix_gflop_s"], moved / told["copy_gb_s"]) / 1e9
-        points.append(
-            dict(
-                variant=r["variant"], moved_mb=moved / 1e6, flop_per_byte=flop / moved,
-                gflop_s=flop / r["step_ms"] / 1e6, share_of_limit=1e3 * floor / r["step_ms"]
-            )
-        )
+        points.append(dict(
+            variant=r["variant"], moved_mb=moved / 1e6, flop_per_byte=flop / moved,
+            gflop_s=flop / r["step_ms"] / 1e6, share_of_limit=1e3 * floor / r["step_ms"]
+        ))
     return dict(**told, gflop=flop / 1e9, points=points)
+
+def _moved(r: dict, model: str, batch_size: int, image_size: int) -> Optional[float]:
+    "Bytes that a step moves; None where that is not known."
+    v = Variant(*(r[k] for k in ("what", "bits", "engine", "layout", "amp")))
+    if v.what not in ("float", "ours") or v.amp != "off": return None
+    if v.engine == "compiled": return r["moved_mb"] * 1e6 if r.get("moved_mb") else None
+    few = max(2, min(batch_size, 8))  # counted on a small batch
+    eager = replace(v, engine=v.engine.removesuffix(" compiled"))
+    step = make_ready(eager, model, *make_batch(few, image_size)).step
+    return traffic(step) * batch_size / few
 
 # %% ../nbs/lab/04_roofline.ipynb #9c7fd8f8
 def plot_roofline(told: dict) -> "matplotlib.figure.Figure":

@@ -91,27 +91,21 @@ def sensitivity(
     *,
     start: Optional[Tensor] = None,  # images from which α is set; None: `x`
     w_quant: str = "sawb",  # "dorefa": with its scale given back by `keep_scale`
-    # a row a layer and bits: layer, names (for `bits_by`), bits, loss, rise (against `others`
-    # everywhere), accuracy, macs, bitops
-) -> list[dict]:
-    "Cross-entropy and accuracy with one layer at a time at `bits`; nothing is trained."
+) -> list[dict]:  # a row a layer and bits: layer, names, bits, loss, rise, accuracy, macs, bitops
+    """Cross-entropy and accuracy with one layer at a time at `bits`; nothing is trained. `names`
+    are for `bits_by`, `rise` is against `others` everywhere."""
     start = x if start is None else start
     base = _low_bit(model, start, others, w_quant=w_quant)
     loss_of = lambda m: validate(m, zip(x.split(500), y.split(500)))
     plain, macs, rows = loss_of(base), {r["layer"]: r["macs"] for r in bitops(base, x[:1])[0]}, []
     for layers, reads in _units(model):
-        n = sum(macs[name] for name in layers)
+        n, names = sum(macs[name] for name in layers), layers + reads
         for k in (bits,) if isinstance(bits, int) else bits:
-            rule = ", ".join(f"{name}={k}" for name in layers + reads)
-            loss, accuracy = (
-                plain if k == others else loss_of(_changed(base, rule, others, start, w_quant))
-            )
-            rows.append(
-                dict(
-                    layer=" + ".join(layers), names=layers + reads, bits=k, loss=loss,
-                    rise=loss - plain[0], accuracy=accuracy, macs=n, bitops=n * k * k
-                )
-            )
+            rule = ", ".join(f"{name}={k}" for name in names)
+            low = base if k == others else _changed(base, rule, others, start, w_quant)
+            loss, accuracy = plain if k == others else loss_of(low)
+            rows.append(dict(layer=" + ".join(layers), names=names, bits=k, loss=loss,
+                             rise=loss - plain[0], accuracy=accuracy, macs=n, bitops=n * k * k))
     return rows
 
 # %% ../nbs/6_experiments/03_sensitivity.ipynb #adb2ee71

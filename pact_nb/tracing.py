@@ -36,35 +36,26 @@ def unwrap(model: nn.Module) -> nn.Module:
 def check_network(model: Any) -> nn.Module:
     "`model`, unwrapped; `TypeError` or `ValueError` where it is none that can be copied and read."
     if isinstance(model, type):
-        raise TypeError(
-            f"model must be a torch.nn.Module; got the class {model.__name__}. Make a network of it"
-            f" first: {model.__name__}(…)"
-        )
+        raise TypeError(f"model must be a torch.nn.Module; got the class {model.__name__}. Make a"
+                        f" network of it first: {model.__name__}(…)")
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
     model = unwrap(model)
-    if any(
-        isinstance(n.target, torch._ops.OpOverload)
-        for m in model.modules()
-        if isinstance(m, fx.GraphModule)
-        for n in m.graph.nodes
-    ):
-        raise ValueError(
-            "the network is an exported program, whose layers are taken apart into operators;"
-            " quantize the Python network, then export it"
-        )
+    if _is_exported(model):
+        raise ValueError("the network is an exported program, whose layers are taken apart into"
+                         " operators; quantize the Python network, then export it")
     if any(isinstance(m, torch.jit.ScriptModule) for m in model.modules()):
-        raise ValueError(
-            "the network is scripted or traced by torch.jit, so its layers are closed; quantize the"
-            " Python network, then script it"
-        )
-    if lazy := [
-        n for n, p in model.named_parameters() if isinstance(p, nn.parameter.UninitializedParameter)
-    ]:
-        raise ValueError(
-            f"{lazy[0]} has no shape yet (a lazy layer); run the network once on an example first"
-        )
+        raise ValueError("the network is scripted or traced by torch.jit, so its layers are closed;"
+                         " quantize the Python network, then script it")
+    unset = nn.parameter.UninitializedParameter
+    if lazy := [n for n, p in model.named_parameters() if isinstance(p, unset)]:
+        raise ValueError(f"{lazy[0]} has no shape yet (a lazy layer); run the network once on an"
+                         " example first")
     return model
+
+def _is_exported(model: nn.Module) -> bool:
+    graphs = [m.graph for m in model.modules() if isinstance(m, fx.GraphModule)]
+    return any(isinstance(n.target, torch._ops.OpOverload) for g in graphs for n in g.nodes)
 
 # %% ../nbs/2_networks/02_tracing.ipynb #7ec6be8b
 def copied(model: nn.Module) -> nn.Module:

@@ -203,25 +203,18 @@ def compare_forms(
     x, y = data.test.x[:images], data.test.y[:images]
     parts = [scale(p) for p in x.split(250)]
     want = torch.cat([given.network(p)[0] for p in parts])
-    rows = [
-        dict(
-            form="packed", n=len(y), top1=_right(want, y), same=len(y), differ=0, codes=0,
-            bytes=given.about["bytes"]
-        )
-    ]
+    def row(form, logits, size, differ=0, codes=0):
+        same = int((logits.argmax(1) == want.argmax(1)).sum())
+        return dict(form=form, n=len(y), top1=_right(logits, y), same=same, differ=differ,
+                    codes=codes, bytes=size)
+    rows = [row("packed", want, given.about["bytes"])]
     with tempfile.TemporaryDirectory() as tmp:
         for form in FORMS:
             file = Path(tmp) / f"{form}.onnx"
             made = export_onnx(given.network, file, form, scale(data.train.x[:500]))
             told = graphs_agreement(given.network, {form: made}, parts)[form]
-            logits = _logits(made, parts)
-            rows.append(
-                dict(
-                    form=form, n=len(y), top1=_right(logits, y),
-                    same=int((logits.argmax(1) == want.argmax(1)).sum()), differ=told["differ"],
-                    codes=told["codes"], bytes=file.stat().st_size
-                )
-            )
+            rows.append(row(form, _logits(made, parts), file.stat().st_size, told["differ"],
+                            told["codes"]))
     return rows
 
 # %% ../nbs/5_deploy/12_zoo.ipynb #5131c68d
