@@ -34,7 +34,7 @@ from pact_nb.run_folders import (
     OTHER_RUNS, _TORCHVISION, _continues, _own_rest, find_folder, is_weights, status_of
 )
 from .run_pictures import draw_pictures
-from .run_promise import compare, environment
+from .run_promise import continued_as, environment
 from pact_nb.run_reader import (
     SEALED, Run, _room_for_scales, _sha256, asked, batches, build_model, choose_device, edited,
     experiment, load_recipe_data, provenance, sealed
@@ -208,7 +208,7 @@ def _promise(job: Job, data: Data, state: dict) -> str:
     then, of_now = state.get("times", ""), getattr(data, "times", "")
     extra = lambda e, times, recipe: {**e, "data": times or "the same", "recipe": recipe}
     known = "the same" if "recipe" in state else "not recorded"
-    return compare(extra(state["environment"], then, known), extra(now, of_now, "the same"),
+    return continued_as(extra(state["environment"], then, known), extra(now, of_now, "the same"),
                    state["trainer"]["mode"])
 
 # %% ../nbs/4_training/26_carry_out.ipynb #411c093d

@@ -16,10 +16,12 @@ import reprlib
 import types
 from typing import Any, Iterable, Optional, Union, get_args, get_origin, get_type_hints
 from .core import parse_bits_by
+from .weight_layers import QUANTIZERS
 
 # %% ../nbs/4_training/09_recipe_fields.ipynb #9acaf9c8
 def _f(
-    default: Any, doc: str, *, lo=None, hi=None, above=None, choices: tuple = (), bits: bool = False
+    default: Any, doc: str, *, lo=None, hi=None, above=None, choices: Iterable[str] = (),
+    bits: bool = False,
 ):
     """A recipe field: `lo` and `hi` are inclusive bounds, `above` an exclusive one, `bits` means
     1-8 or 32."""
@@ -81,7 +83,7 @@ class _Quantizers:
     "What makes it low-bit."
     w_quant: str = _f(
         "dorefa", "weight quantizer: dorefa, sawb, or with a learned clip pact, lsq",
-        choices=("dorefa", "sawb", "pact", "lsq"))
+        choices=QUANTIZERS)
     w_scale: str = _f("layer", "of 1-bit weights: one scale a layer or a channel",
                       choices=("layer", "channel"))
     hysteresis: float = _f(
@@ -373,14 +375,13 @@ def _weight_bits(r: Recipe) -> set[int]:
 # %% ../nbs/4_training/09_recipe_fields.ipynb #63c03d9a
 def _validate_loop(r: Recipe) -> None:
     "Rules between the fields of the loop; each is (what is wrong, what is said)."
-    one, given = 1 in _weight_bits(r), f"got init {r.init!r} and activation {r.activation}"
+    for k in _weight_bits(r): QUANTIZERS[r.w_quant].check(k)
+    given = f"got init {r.init!r} and activation {r.activation}"
     rules = (
         (r.alpha_from == "init" and (r.init is None or r.activation != "pact"),
          f"alpha_from init needs a run to start from (init) and activation pact; {given}"),
         (r.warmup_epochs >= r.epochs, "warmup_epochs must be below epochs, or nothing is trained"
          f" with rounding; got {r.warmup_epochs} of {r.epochs}"),
-        (r.w_quant == "lsq" and one, "w_quant lsq needs 2 bits or more: at 1 bit its largest level"
-         " is 0; use dorefa, sawb or pact, or other bits"),
         (r.accumulate > 1 and r.batch_size < 2 * r.accumulate,
          f"accumulate {r.accumulate} leaves fewer than 2 of {r.batch_size} images for a part; at"
          f" most {r.batch_size // 2}"),

@@ -121,7 +121,7 @@ def find_runs(
     return list(found.values()), rest
 
 # %% ../nbs/4_training/31_reports.ipynb #0ebead76
-def _float(r: dict) -> bool:
+def _is_float_twin(r: dict) -> bool:
     return (
         r["activation"] == "relu"
         and {r["w_bits"], r["first_bits"], r["last_bits"]} == {32}
@@ -132,7 +132,8 @@ def _line(row: dict) -> tuple:
     "What makes rows points of one line: activation, weights, other changes."
     r = row["recipe"]
     w = "weights alike" if r["w_bits"] == r["a_bits"] else f"{r['w_bits']}-bit weights"
-    return ("float twin (relu)", "", changes(r)) if _float(r) else (r["activation"], w, changes(r))
+    if _is_float_twin(r): return "float twin (relu)", "", changes(r)
+    return r["activation"], w, changes(r)
 
 def _common(recipes: Any) -> Optional[str]:
     "The changes that all recipes share, or None where they differ."

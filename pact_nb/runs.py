@@ -37,7 +37,7 @@ from pact_nb.run_folders import (  # noqa: F401
 from pact_nb.run_pictures import (  # noqa: F401
     CURVES, PICTURES, draw_curve, draw_pictures, layer_colors, plot_alphas, plot_curves
 )
-from .run_promise import code_version, compare, environment  # noqa: F401
+from .run_promise import code_version, environment  # noqa: F401
 from pact_nb.run_reader import (  # noqa: F401
     FINISHED, SEALED, asked, build_model, choose_device, device_name, edited, load_into,
     load_recipe_data, provenance, sealed, weights_in

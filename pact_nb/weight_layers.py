@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from .binary import binary, check_scale, check_width, held_signs
 from .core import FLOAT, GridState, check_bits
-from .learned import check_lsq, clip_misfit, grid_of, lsq_weight, pact_weight, start_clip
+from .learned import LEARNED, clip_misfit, grid_of, start_clip
 from .utils import buffers_kept, evaluating, in_words
 from .weights import dorefa, dorefa_warm, sawb, sawb_warm
 
@@ -38,12 +38,13 @@ class Fixed:
 @dataclass(frozen=True)
 class Learned:
     "A weight quantizer whose clip is learned: the parameter `w_alpha` of its layer."
-    levels: Callable[[Tensor, Tensor, int], Tensor]  # (w, α, k) → w_q
-    name: str  # by which `start_clip` and `clip_misfit` know it
-    check: Callable = int  # called with k; `ValueError` for bits that it has not
+    name: str  # in `LEARNED`
     loses_scale, learns = False, True
 
-    def of(self, m: nn.Module) -> Tensor: return self.levels(m.weight, m.w_alpha, m.w_bits)
+    @property
+    def check(self) -> Callable: return LEARNED[self.name].check
+    def of(self, m: nn.Module) -> Tensor:
+        return LEARNED[self.name].levels(m.weight, m.w_alpha, m.w_bits)
     def warm(self, m: nn.Module) -> Tensor: return m.weight  # no transform but the clip
     def start(self, m: nn.Module) -> Tensor: return start_clip(m.weight, m.w_bits, self.name)
     def misfit(self, m: nn.Module) -> str:
@@ -53,7 +54,7 @@ class Learned:
 # %% ../nbs/2_networks/05_weight_layers.ipynb #ae7a82cb
 QUANTIZERS = {
     "dorefa": Fixed(dorefa, dorefa_warm, loses_scale=True), "sawb": Fixed(sawb, sawb_warm),
-    "pact": Learned(pact_weight, "pact"), "lsq": Learned(lsq_weight, "lsq", check_lsq)
+    **{name: Learned(name) for name in LEARNED},
 }
 
 def check_quantizer(name: str, bits: int = 4) -> str:
