@@ -46,32 +46,35 @@ def loop_rows(
     runs: Optional[list] = None
 ) -> list[dict]:
     "Milliseconds a step of the training loop, float against low-bit, in turns; a row a run."
-    feed, trainers = make_feed(steps, batch_size, image_size, device), {}
-    for how in runs or [dict(w_bits=32, a_bits=32, activation="relu"), dict(w_bits=4, a_bits=4)]:
-        r = replace(
-            RECIPES["cifar10_resnet20"], model=model, batch_size=batch_size, epochs=200, **how
-        )
-        torch.manual_seed(0)
-        net = quantize(create_model(model, 10, 3), r.w_bits, r.a_bits, activation=r.activation).to(
-            device
-        )
-        trainers[", ".join(f"{k}={v}" for k, v in how.items())] = Trainer(
-            net, feed, r, say=lambda s: None
-        )
+    feed = make_feed(steps, batch_size, image_size, device)
+    runs = runs or [dict(w_bits=32, a_bits=32, activation="relu"), dict(w_bits=4, a_bits=4)]
+    trainers = {
+        ", ".join(f"{k}={v}" for k, v in how.items()): _trainer(model, batch_size, feed, how)
+        for how in runs
+    }
     for t in trainers.values(): train_epoch(t)  # compiled and recorded here
     times = time_rounds(
         {n: lambda t=t: train_epoch(t) for n, t in trainers.items()}, feed.split.x, epochs
     )
-    first = next(iter(times))
-    return [
-        dict(
-            run=n,
-            engine=trainers[n].mode + (", recorded" if trainers[n].whole is not None else ""),
-            step_ms=1e3 * quartiles(v)[1] / steps, images_per_s=feed.images / quartiles(v)[1],
-            epochs=epochs, ratio=quartiles([a / b for a, b in zip(v, times[first])])[1]
-        )
-        for n, v in times.items()
-    ]
+    first = times[next(iter(times))]
+    return [_loop_row(n, trainers[n], v, first, feed, steps) for n, v in times.items()]
+
+# %% ../nbs/bench.ipynb #229a5ae9
+def _trainer(model: str, batch_size: int, feed: Any, how: dict) -> Trainer:
+    r = replace(RECIPES["cifar10_resnet20"], model=model, batch_size=batch_size, epochs=200, **how)
+    torch.manual_seed(0)
+    net = quantize(create_model(model, 10, 3), r.w_bits, r.a_bits, activation=r.activation)
+    return Trainer(net.to(feed.split.x.device), feed, r, say=lambda s: None)
+
+def _loop_row(
+    name: str, t: Trainer, v: list[float], first: list[float], feed: Any, steps: int
+) -> dict:
+    seconds = quartiles(v)[1]
+    return dict(
+        run=name, engine=t.mode + (", recorded" if t.whole is not None else ""),
+        step_ms=1e3 * seconds / steps, images_per_s=feed.images / seconds, epochs=len(v),
+        ratio=quartiles([a / b for a, b in zip(v, first)])[1]
+    )
 
 # %% ../nbs/bench.ipynb #d7a97ac4
 def break_even(
@@ -118,27 +121,26 @@ def scaling(
     in codes, all uncompiled, as `what` grows; ResNet-20 at batch 32, width 16 and 4 bits else."""
     rows = []
     for value in values or SCALES[what]:
-        depth, batch, k = (
-            value if what == "depth" else 20, value if what == "batch" else 32,
-            value if what == "bits" else 4
-        )
-        (x, y), width = make_batch(batch, image_size, device), value if what == "width" else 16
+        at = dict(depth=20, batch=32, bits=4, width=16) | {what: value}
+        (x, y), k = make_batch(at["batch"], image_size, device), at["bits"]
         variants = {
             "float": Variant("float", layout="nhwc"), "eager": Variant("ours", k),
             **{e: Variant("ours", k, e) for e in _fast(device, k)}
         }
         steps = {
-            e: make_ready(v, f"resnet{depth}", x, y, width=width).step for e, v in variants.items()
+            e: make_ready(v, f"resnet{at['depth']}", x, y, width=at["width"]).step
+            for e, v in variants.items()
         }
-        times = time_rounds(steps, x, rounds)
-        rows += [
-            dict(
-                by=what, value=value, engine=e, step_ms=1e3 * quartiles(t)[1],
-                ratio=quartiles([a / b for a, b in zip(t, times["float"])])[1]
-            )
-            for e, t in times.items()
-        ]
+        rows += _rows_by(what, value, time_rounds(steps, x, rounds))
     return rows
+
+def _rows_by(what: str, value: int, times: dict[str, list[float]]) -> list[dict]:
+    ratios = {e: [a / b for a, b in zip(t, times["float"])] for e, t in times.items()}
+    return [
+        dict(by=what, value=value, engine=e, step_ms=1e3 * quartiles(t)[1],
+             ratio=quartiles(ratios[e])[1])
+        for e, t in times.items()
+    ]
 
 # %% ../nbs/bench.ipynb #af80d969
 def plot_scaling(rows: list[dict]) -> "matplotlib.figure.Figure":
@@ -146,29 +148,33 @@ def plot_scaling(rows: list[dict]) -> "matplotlib.figure.Figure":
     axes logarithmic."""
     import matplotlib.pyplot as plt
     import pandas as pd
+    t = pd.DataFrame(rows)
+    n, engines = t.by.nunique(), list(t.engine.unique())
+    fig, axes = plt.subplots(1, n, figsize=(2.2 + 2.3 * n, 2.8), squeeze=False)
+    for ax, (by, part) in zip(axes.flat, t.groupby("by", sort=False)):
+        _plot_panel(ax, by, part, engines)
+    axes.flat[0].set_ylabel("ms a step")
+    for ax in axes.flat[:-1]: ax.get_legend().remove()
+    axes.flat[-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    fig.tight_layout()
+    return fig
+
+def _plot_panel(
+    ax: "matplotlib.axes.Axes", by: str, part: "pandas.DataFrame", engines: list[str]
+) -> None:
     import seaborn as sns
     from matplotlib.ticker import LogLocator, ScalarFormatter
-    t = pd.DataFrame(rows)
-    fig, axes = plt.subplots(
-        1, t.by.nunique(), figsize=(2.2 + 2.3 * t.by.nunique(), 2.8), squeeze=False
+    sns.lineplot(
+        part, x="value", y="step_ms", hue="engine", style="engine", markers=True, dashes=False,
+        hue_order=engines, style_order=engines, palette="colorblind", ax=ax
     )
-    for ax, (by, part) in zip(axes.flat, t.groupby("by", sort=False)):
-        sns.lineplot(
-            part, x="value", y="step_ms", hue="engine", style="engine", markers=True, dashes=False,
-            hue_order=list(t.engine.unique()), style_order=list(t.engine.unique()),
-            palette="colorblind", ax=ax, legend=ax is axes.flat[-1]
-        )
-        ax.set(
-            xscale="log", yscale="log", xlabel=_AXES.get(by, by),
-            ylabel="ms a step" if ax is axes.flat[0] else "", xticks=sorted(part.value.unique()),
-            xticklabels=sorted(part.value.unique())
-        )
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter(ScalarFormatter())
-        ax.minorticks_off()
-        ax.tick_params(labelsize=8)
-    axes.flat[-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5)); fig.tight_layout()
-    return fig
+    values = sorted(part.value.unique())
+    ax.set(xscale="log", yscale="log", xlabel=_AXES.get(by, by), ylabel="", xticks=values,
+           xticklabels=values)
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter(ScalarFormatter())
+    ax.minorticks_off()
+    ax.tick_params(labelsize=8)
 
 # %% ../nbs/bench.ipynb #5384c410
 _AXES = dict(
@@ -211,6 +217,25 @@ def other_variants() -> list[Variant]:
     ]
 
 # %% ../nbs/bench.ipynb #28f39fcf
+_SWITCHES = {
+    "quick": "4 bits and the usual memory format only; compilers may use their cache",
+    "eager": "compile nothing",
+    "ablations": "also what each optimisation gains (CPU)",
+    "others": "also Brevitas and torchao, where installed; slow",
+    "peak": "also peak memory, each variant in its own process",
+    "before": "in place of training steps: imports, checkpoints, the default notebook, and with"
+              " --cifar10 its loading",
+}
+_TEXTS = {  # option: what stands for its value, and what it means
+    "bits": ("N,N", "bit-widths, separated by commas [1,2,4,8; 4 with --quick]"),
+    "scaling": ("WHAT", f"also by {', '.join(SCALES)}, separated by commas"),
+    "share": ("N,N", "also so many training loops at once, as in 1,2,4"),
+    "data_dir": ("DIR", "also images a second of the ImageNet loader, from class folders"),
+    "cifar10": ("DIR", "with --before: CIFAR-10's files, in a layout that data/README.md names"),
+    "json": ("FILE", "write the result there"),
+}
+
+# %% ../nbs/bench.ipynb #88118a83
 def _options() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m pact_nb.bench", allow_abbrev=False,
@@ -221,57 +246,22 @@ def _options() -> argparse.ArgumentParser:
         ("rounds", int, None), ("device", str, "cpu")
     ):
         p.add_argument(f"--{name}", type=kind, default=default)
-    p.add_argument("--bits", help="bit-widths, separated by commas [1,2,4,8; 4 with --quick]")
-    p.add_argument(
-        "--quick", action="store_true",
-        help="4 bits and the usual memory format only; compilers may use their cache"
-    )
-    p.add_argument("--eager", action="store_true", help="compile nothing")
-    p.add_argument(
-        "--scaling", metavar="WHAT", help=f"also by {', '.join(SCALES)}, separated by commas"
-    )
-    p.add_argument(
-        "--share", metavar="N,N", help="also so many training loops at once, as in 1,2,4"
-    )
-    p.add_argument(
-        "--ablations", action="store_true", help="also what each optimisation gains (CPU)"
-    )
-    p.add_argument(
-        "--others", action="store_true", help="also Brevitas and torchao, where installed; slow"
-    )
-    p.add_argument(
-        "--peak", action="store_true", help="also peak memory, each variant in its own process"
-    )
-    p.add_argument(
-        "--data_dir", metavar="DIR",
-        help="also images a second of the ImageNet loader, from class folders"
-    )
-    p.add_argument(
-        "--before", action="store_true",
-        help=(
-            "in place of training steps: imports, checkpoints, the default notebook, and with"
-            " --cifar10 its loading"
-        ),
-    )
-    p.add_argument(
-        "--cifar10", metavar="DIR",
-        help="with --before: CIFAR-10's files, in a layout that data/README.md names"
-    )
-    p.add_argument("--json", metavar="FILE", help="write the result there")
+    for name, says in _SWITCHES.items(): p.add_argument(f"--{name}", action="store_true", help=says)
+    for name, (value, says) in _TEXTS.items(): p.add_argument(f"--{name}", metavar=value, help=says)
     return p
 
 # %% ../nbs/bench.ipynb #29752e6d
+def _whole_numbers(name: str, text: str) -> tuple[int, ...]:
+    try: return tuple(int(k) for k in text.split(","))
+    except ValueError: pass
+    raise ValueError(f"{name} must be whole numbers separated by commas; got {text!r}")
+
 def _checked(a: argparse.Namespace) -> argparse.Namespace:
     "Options that make sense together; `ValueError` otherwise."
-    try:
-        a.bits = tuple(int(k) for k in (a.bits or ("4" if a.quick else "1,2,4,8")).split(","))
-    except ValueError:
-        raise ValueError(
-            f"bits must be whole numbers separated by commas; got {a.bits!r}"
-        ) from None
+    a.bits = _whole_numbers("bits", a.bits or ("4" if a.quick else "1,2,4,8"))
     if bad := [k for k in a.bits if not 1 <= k <= 8]:
         raise ValueError(f"bits must be from 1 to 8; got {bad[0]}")
-    a.rounds = a.rounds or (12 if a.quick else 24)
+    if a.rounds is None: a.rounds = 12 if a.quick else 24
     if min(a.rounds, a.batch_size - 1, a.image_size) < 1:
         raise ValueError(
             f"rounds and image_size must be 1 or more and batch_size 2 or more; got {a.rounds},"
@@ -279,25 +269,25 @@ def _checked(a: argparse.Namespace) -> argparse.Namespace:
         )
     if a.device not in ("cpu", "cuda") or (a.device == "cuda" and not torch.cuda.is_available()):
         raise ValueError(f"device must be cpu, or cuda where torch finds a GPU; got {a.device}")
+    _check_parts(a)
+    create_model(a.model)
+    return a
+
+# %% ../nbs/bench.ipynb #fa823a2b
+_NOT_BEFORE = ("quick", "eager", "scaling", "share", "ablations", "others", "peak", "data_dir")
+
+def _check_parts(a: argparse.Namespace) -> None:
     a.scaling = a.scaling.split(",") if a.scaling else []
     if bad := [s for s in a.scaling if s not in SCALES]:
         raise ValueError(f"scaling must be of {', '.join(SCALES)}; got {bad[0]!r}")
-    a.share = tuple(int(n) for n in a.share.split(",")) if a.share else ()
+    a.share = _whole_numbers("share", a.share) if a.share else ()
+    if any(n < 1 for n in a.share):
+        raise ValueError(f"share must be of numbers from 1 on; got {min(a.share)}")
     if a.json and not Path(a.json).parent.is_dir():
         raise ValueError(f"json: no folder {Path(a.json).parent}")
     if a.cifar10 and not a.before: raise ValueError("cifar10 has a use with --before alone")
-    if a.before and (
-        idle := [
-            n
-            for n in (
-                "quick", "eager", "scaling", "share", "ablations", "others", "peak", "data_dir"
-            )
-            if getattr(a, n)
-        ]
-    ):
+    if a.before and (idle := [n for n in _NOT_BEFORE if getattr(a, n)]):
         raise ValueError(f"{idle[0]} has no use with --before, which times no training step")
-    create_model(a.model)
-    return a
 
 # %% ../nbs/bench.ipynb #b6f5ec0c
 def _seconds_to_build() -> dict[str, Optional[float]]:
@@ -336,44 +326,44 @@ def _measure_all(a: argparse.Namespace) -> dict:
 # %% ../nbs/bench.ipynb #035dc0c9
 def _sections(a: argparse.Namespace, told: dict) -> Iterator[tuple[str, Any]]:
     "(name, result) of each part that the options ask for, as soon as it is known."
-    kept = lambda variants: [v for v in variants if not a.eager or "compiled" not in v.engine]
-    def rows_of(variants, rounds):
-        out = measure(
-            kept(variants), a.model, a.batch_size, a.image_size, rounds, a.device, cold=not a.quick
-        )
-        for r in out:
-            print(
-                f"{r['variant']:>32}: {r['step_ms']:7.1f} ms  {r['ratio']:.3f}x {r['ratio_to']}"
-                f" (quartiles {r['ratio_q1']:.3f} to {r['ratio_q3']:.3f}, {r['rounds']} rounds) "
-                f" keeps {r['saved_mb']:.1f} MB, {r['saved_ratio']:.3f}x",
-                flush=True,
-            )
-        return out
     if a.before: yield from _before(a); return
-    yield "rows", rows_of(all_variants(a.quick, a.bits, a.device), a.rounds)
-    if not a.quick:
-        macs = count_macs(
-            create_model(a.model, 10, 3), torch.randn(1, 3, a.image_size, a.image_size)
-        )
-        yield "build_s", _seconds_to_build()
-        yield "break_even_macs", {
-            k: v
-            for k, v in break_even(told["rows"], macs, a.batch_size, told["build_s"]).items()
-            if math.isfinite(v)
-        }
-        yield "roofline", roofline(a.model, a.batch_size, a.image_size, told["rows"], a.device)
+    yield "rows", _rows_of(a, all_variants(a.quick, a.bits, a.device), a.rounds)
+    if not a.quick: yield from _bounds(a, told)
     if not a.quick or a.device == "cuda":
         yield "loop", loop_rows(a.model, a.batch_size, a.image_size, a.device)
     if a.scaling: yield "scaling", [r for s in a.scaling for r in scaling(s, device=a.device)]
     if a.ablations: yield "ablations", ablations(a.model, a.batch_size, a.image_size)
     if a.share: yield "share", share(a.share, a.model, a.batch_size, a.image_size, a.device)
     if a.peak:
-        yield "peak", peak_memory(
-            kept(all_variants(True, a.bits, a.device)), a.model, a.batch_size, a.image_size,
-            a.device
-        )
+        variants = _kept(a, all_variants(True, a.bits, a.device))
+        yield "peak", peak_memory(variants, a.model, a.batch_size, a.image_size, a.device)
     if a.data_dir: yield "loader", _loader_rates(a.data_dir)
-    if a.others: yield "others", rows_of(other_variants(), max(3, a.rounds // 4))
+    if a.others: yield "others", _rows_of(a, other_variants(), max(3, a.rounds // 4))
+
+def _bounds(a: argparse.Namespace, told: dict) -> Iterator[tuple[str, Any]]:
+    "From when on an engine pays, and how far a step is from the machine's limits."
+    yield "build_s", _seconds_to_build()
+    net, x = create_model(a.model, 10, 3), torch.randn(1, 3, a.image_size, a.image_size)
+    pays = break_even(told["rows"], count_macs(net, x), a.batch_size, told["build_s"])
+    yield "break_even_macs", {k: v for k, v in pays.items() if math.isfinite(v)}
+    yield "roofline", roofline(a.model, a.batch_size, a.image_size, told["rows"], a.device)
+
+# %% ../nbs/bench.ipynb #4e481344
+def _kept(a: argparse.Namespace, variants: list[Variant]) -> list[Variant]:
+    return [v for v in variants if not a.eager or "compiled" not in v.engine]
+
+def _rows_of(a: argparse.Namespace, variants: list[Variant], rounds: int) -> list[dict]:
+    out = measure(_kept(a, variants), a.model, a.batch_size, a.image_size, rounds, a.device,
+                  cold=not a.quick)
+    for r in out: print(_row_in_words(r), flush=True)
+    return out
+
+def _row_in_words(r: dict) -> str:
+    return (
+        f"{r['variant']:>32}: {r['step_ms']:7.1f} ms  {r['ratio']:.3f}x {r['ratio_to']}"
+        f" (quartiles {r['ratio_q1']:.3f} to {r['ratio_q3']:.3f}, {r['rounds']} rounds) "
+        f" keeps {r['saved_mb']:.1f} MB, {r['saved_ratio']:.3f}x"
+    )
 
 # %% ../nbs/bench.ipynb #e2398242
 def _before(a: argparse.Namespace) -> Iterator[tuple[str, Any]]:
