@@ -353,8 +353,8 @@ def _kept(a: argparse.Namespace, variants: list[Variant]) -> list[Variant]:
     return [v for v in variants if not a.eager or "compiled" not in v.engine]
 
 def _rows_of(a: argparse.Namespace, variants: list[Variant], rounds: int) -> list[dict]:
-    out = measure(_kept(a, variants), a.model, a.batch_size, a.image_size, rounds, a.device,
-                  cold=not a.quick)
+    out = measure(_kept(a, variants), a.model, a.batch_size, a.image_size, rounds,
+                  device=a.device, cold=not a.quick)
     for r in out: print(_row_in_words(r), flush=True)
     return out
 
