@@ -42,7 +42,8 @@ def as_script(notebook: Path) -> str:
     "The code of a notebook; magics and lines for the shell left out."
     cells = json.loads(notebook.read_text(encoding="utf8"))["cells"]
     code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
-    return "\n".join("pass" if re.match(r"\s*(%+[a-z]|!)", x) else x for x in code.splitlines()) + "\n"
+    magic = re.compile(r"\s*(%+[a-z]|!)")
+    return "".join(f"{'pass' if magic.match(x) else x}\n" for x in code.splitlines())
 
 
 def test_package(tmp_path: Path) -> None:
