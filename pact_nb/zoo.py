@@ -167,6 +167,11 @@ def _entry(result: Path, file: Path, data: Any) -> tuple[str, dict]:
     seen["pictures"] = decisions(network, pictures())
     return zoo_name(from_params(recipe)), entry | seen
 
+# %% ../nbs/5_deploy/12_zoo.ipynb #84ac78a7
+def _cifar10(data_dir: Optional[str | Path]) -> Data:
+    "What the networks are judged on; the copy that loads fast is kept in the project's `data`."
+    return load_data("cifar10", data_dir, valid_fraction=0.0, default_dir=find_root() / "data")
+
 # %% ../nbs/5_deploy/12_zoo.ipynb #8b3984b0
 def update(
     folder: str | Path,  # with the results of a plan
@@ -180,7 +185,7 @@ def update(
     for result in sorted(folder.glob("*_s0.json")):
         if (file := _file_of(result)) is None: continue
         known = same.get((str(file.relative_to(folder)), _sha256(file)))
-        if known is None: data = data or load_data("cifar10", data_dir, valid_fraction=0.0)
+        if known is None: data = data or _cifar10(data_dir)
         name, entry = known or _entry(result, file, data)
         if name in index: raise ValueError(f"two networks are called {name}: {result.name}")
         index[name] = entry
@@ -240,7 +245,7 @@ def write_forms(
     for name, entry in index.items():
         if not entry["file"].endswith(".safetensors"): continue
         if old.get(name, {}).get("sha256") != entry["sha256"]:
-            data = data or load_data("cifar10", data_dir, valid_fraction=0.0)
+            data = data or _cifar10(data_dir)
             old[name] = dict(sha256=entry["sha256"], forms=compare_forms(name, data, folder))
             say(
                 f"{name}: "
