@@ -161,17 +161,18 @@ def test_old_addresses(site):
 
 
 # the site, in a browser
-def test_search(url):
+@pytest.mark.parametrize("word", ("alpha", "clip", "pact", "quantize", "sigterm", "recipe"))
+def test_search(url, word):
     with browse() as page:
         page.goto(url)
         page.locator("input[name=query]").click()
-        page.keyboard.type("alpha")
+        page.keyboard.type(word)
         found = page.locator(".md-search-result__item a").first
         found.wait_for(timeout=30_000)
         assert int(re.search(r"\d+", page.locator(".md-search-result__meta").inner_text())[0]) > 3
         found.click()
         page.wait_for_load_state()
-        assert ".html" in page.url and "alpha" in page.locator("article").inner_text().lower()
+        assert ".html" in page.url and word in page.locator("article").inner_text().lower()
         assert page.complaints == page.outside == []
 
 

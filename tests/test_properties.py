@@ -21,7 +21,7 @@ def values(f) -> st.SearchStrategy:
     if f.name == "recipe":
         return st.sampled_from(list(RECIPES))
     if m["choices"]:
-        return st.sampled_from(m["choices"])
+        return st.sampled_from(list(m["choices"]))
     if m["bits"]:
         return st.sampled_from([1, 2, 3, 4, 5, 6, 7, 8, 32])
     if kind is bool:
