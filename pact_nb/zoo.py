@@ -16,14 +16,13 @@ from typing import Any, Callable, Optional
 from torch import Tensor, nn
 import torch
 from .checkpoints import load_weights, write_atomic
-from .data import load_data
 from .evaluation import wilson
 from .integer import IntegerNetwork
 from .onnx_export import FORMS, export_onnx
 from .onnx_graph import graphs_agreement, session
 from .packed import load_network
 from .recipes import Recipe, did_you_mean, from_params
-from .runs import build_model
+from .runs import build_model, load_recipe_data
 from .splits import Data
 from .utils import find_root
 
@@ -170,7 +169,8 @@ def _entry(result: Path, file: Path, data: Any) -> tuple[str, dict]:
 # %% ../nbs/5_deploy/12_zoo.ipynb #84ac78a7
 def _cifar10(data_dir: Optional[str | Path]) -> Data:
     "What the networks are judged on; the copy that loads fast is kept in the project's `data`."
-    return load_data("cifar10", data_dir, valid_fraction=0.0, default_dir=find_root() / "data")
+    r = Recipe(dataset="cifar10", data_dir=data_dir, valid_fraction=0.0)
+    return load_recipe_data(r, find_root())
 
 # %% ../nbs/5_deploy/12_zoo.ipynb #8b3984b0
 def update(

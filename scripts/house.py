@@ -40,11 +40,16 @@ class Notebook(NamedTuple):
         return set().union(*(imported(c) for c in self.cells)) - {self.module()}
 
 
+def plain(source: str) -> str:
+    "The Python of a cell: `pass` where a line is a magic or the shell's."
+    magic = re.compile(r"\s*(%+[a-z]|!)")
+    return "".join(f"{'pass' if magic.match(x) else x}\n" for x in source.splitlines())
+
+
 def imported(source: str) -> set[str]:
     "Modules of the package that Python text imports."
-    text = "\n".join("" if re.match(r"\s*[%!]", x) else x for x in source.splitlines())
     found = set()
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(ast.parse(plain(source))):
         names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
             base = "pact_nb" + (f".{node.module}" if node.module else "")

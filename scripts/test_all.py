@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from docs import notebooks
+
 ROOT = Path(__file__).resolve().parent.parent
 ENV = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
 
@@ -37,14 +39,12 @@ def unchanged(pattern: str, command: str, remedy: str) -> None:
     if changed: sys.exit(f"{', '.join(changed)}: {remedy}")
 
 
-def notebooks() -> None:
+def run_notebooks() -> None:
     "nbdev_test on every notebook; exit if one did not run."
-    at = ROOT / "nbs"
-    paths = [p.relative_to(at) for p in at.rglob("*.ipynb")]
-    names = sorted(p.as_posix() for p in paths if not any(x[0] in "._" for x in p.parts))
+    names = notebooks()
     out = sh("nbdev_test", "--n_workers", "2", "--do_print", "--timing")
     done = [line.strip() for line in out.splitlines() if "Completed" in line]
-    ran = [n for n in names if any(line.endswith(f"/nbs/{n}") for line in done)]
+    ran = [n for n in names if any(line.endswith(f"/nbs/{n}.ipynb") for line in done)]
     if ran != names:
         sys.exit(f"notebooks that did not run: {', '.join(sorted(set(names) - set(ran)))}")
     print(f"{len(ran)} of {len(names)} notebooks ran")
@@ -58,7 +58,7 @@ def main() -> None:
     )
     unchanged("nbs/**/*.ipynb", "nbdev_clean", "was not clean; it is now, look at it and commit")
     sh(sys.executable, "scripts/readme.py")
-    notebooks()
+    run_notebooks()
     sh(sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "tests")
 
 

@@ -1,12 +1,14 @@
 """Every call in package, scripts, tests and notebooks fits the function it names (mypy,
 [call-arg]): long jobs and cells that no test runs would else break unseen."""
-import json
 from pathlib import Path
 import re
 import subprocess
 import sys
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+import house  # noqa: E402
+
 FOUND = re.compile(r"^(.+?):(\d+): error: .*\[call-arg\]$")
 # of other packages nothing is read; of ours all, and what is said is said once, of the package
 RULES = """[mypy]
@@ -38,14 +40,6 @@ def starred(path: Path, line: int) -> bool:
     return bool(re.search(r"[(, ]\*\w|[(, ]\*\(|\(\*", "\n".join(lines)))
 
 
-def as_script(notebook: Path) -> str:
-    "The code of a notebook; magics and lines for the shell left out."
-    cells = json.loads(notebook.read_text(encoding="utf8"))["cells"]
-    code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
-    magic = re.compile(r"\s*(%+[a-z]|!)")
-    return "".join(f"{'pass' if magic.match(x) else x}\n" for x in code.splitlines())
-
-
 def test_package(tmp_path: Path) -> None:
     assert wrong_calls("-p", "pact_nb", at=ROOT, tmp=tmp_path) == []
 
@@ -56,10 +50,9 @@ def test_scripts_and_tests(tmp_path: Path) -> None:
 
 
 def test_notebooks(tmp_path: Path) -> None:
-    for p in (ROOT / "nbs").rglob("*.ipynb"):
-        if any(x[0] in "._" for x in p.relative_to(ROOT).parts): continue
-        name = re.sub(r"\W", "_", str(p.relative_to(ROOT / "nbs").with_suffix("")))
-        (tmp_path / f"page_{name}.py").write_text(as_script(p), encoding="utf8")
+    for page in house.read():
+        name, code = re.sub(r"\W", "_", page.name), "".join(map(house.plain, page.cells))
+        (tmp_path / f"page_{name}.py").write_text(code, encoding="utf8")
     pages = sorted(p.name for p in tmp_path.glob("page_*.py"))
     assert len(pages) > 90 and wrong_calls(*pages, at=tmp_path, tmp=tmp_path) == []
 
