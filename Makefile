@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: train test readme docs digits digits-sweep survive activations picture cifar10 bench explore clean
+.PHONY: train test readme docs digits digits-sweep survive activations picture cifar10 studies bench explore clean
 
 train: $(STAMP)
 	$(BIN)/papermill nbs/train.ipynb runs/train-a2.ipynb -p a_bits 2
@@ -43,6 +43,9 @@ activations: $(STAMP)  ## data/activations.npz, read by the page on errors: what
 
 cifar10: $(STAMP)  ## the runs of results/cifar10/plan.yaml in the background, days of them; DATA=folder; stop and start at any time
 	$(BIN)/python -m pact_nb.queue results/cifar10/plan.yaml $(if $(DATA),--data_dir $(DATA))
+
+studies: $(STAMP)  ## the experiments of the book, from a clean clone; hours; PAGES="04_alpha …"; goes on where it was stopped
+	$(BIN)/python scripts/studies.py $(PAGES)
 
 bench: $(STAMP)  ## what a training step costs, into results/bench-cpu.json; about twenty minutes, on an idle machine
 	$(BIN)/python -m pact_nb.bench --bits 2,4 --ablations --scaling batch,bits --json results/bench-cpu.json

@@ -73,7 +73,8 @@ _PAPER = {
     "warmup_epochs": "sec. 4: trained from scratch, quantized from the start", "gamma": "App. B",
     "width": "as published",
     **dict.fromkeys(
-        ("min_lr", "teacher_weight", "temperature", "norm_batches", "hysteresis", "hysteresis_abs"),
+        ("min_lr", "teacher_weight", "temperature", "norm_batches", "hysteresis",
+         "hysteresis_abs", "lambda_w_alpha"),
         "not used"
     ),
     "beta2": "none given: Adam's default",

@@ -126,6 +126,7 @@ class _Learning:
         "paper", "gradient of α: paper (Eq. 3), interior (with the rounding's share) or lsq",
         choices=("paper", "interior", "lsq"))
     lambda_alpha: Optional[float] = _f(None, "λ of ½·λ·Σα²; not given: the weight decay", lo=0)
+    lambda_w_alpha: float = _f(0.0, "λ of ½·λ·Σα² for learned clips of weights", lo=0)
     optimizer: str = _f("sgd", "sgd (with momentum) or adam", choices=("sgd", "adam"))
     lr: float = _f(0.1, "learning rate, peak for onecycle", above=0)
     momentum: float = _f(0.9, "of sgd; β1 of adam", lo=0, hi=0.9999)

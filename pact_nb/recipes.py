@@ -12,6 +12,7 @@ from pathlib import Path
 import re
 from typing import Any, Callable, Iterable
 from .core import parse_bits_by
+from .learned import LEARNED
 from .named_recipes import RECIPES
 from pact_nb.recipe_fields import (
     NOT_KEPT, Recipe, _check, _weight_bits, did_you_mean, field_types, short
@@ -47,6 +48,8 @@ def idle_fields(r: Recipe) -> dict[str, str]:
         (no_alpha, "alpha0 alpha_from alpha_lr lambda_alpha", "activation pact"),
         (_float(r), "warmup_epochs fp_shortcut", "fewer than 32 bits"),
         (_weight_bits(r) == {32}, "w_quant", "weights of fewer than 32 bits"),
+        (r.w_quant not in LEARNED or _weight_bits(r) == {32}, "lambda_w_alpha",
+         "w_quant pact or lsq"),
         (not one_bit, "w_scale hysteresis hysteresis_abs", "weights of 1 bit, by dorefa or sawb"),
         (no_alpha or _input_bits(r) == {32}, "alpha_grad",
          "activation pact of fewer than 32 bits"),

@@ -39,6 +39,7 @@ TRAINED = {
     "activation": ({}, dict(activation="dorefa")), "fp_shortcut": ({}, dict(fp_shortcut=True)),
     "warmup_epochs": ({}, dict(warmup_epochs=1)), "alpha_from": ({}, dict(alpha_from="max")),
     "alpha0": (dict(alpha_from="fixed", alpha0=2.0), dict(alpha0=1.0)),
+    "lambda_w_alpha": (dict(w_quant="pact", w_bits=2), dict(lambda_w_alpha=0.5)),
     "alpha_lr": ({}, dict(alpha_lr=0.1)), "lambda_alpha": ({}, dict(lambda_alpha=0.1)),
     "optimizer": ({}, dict(optimizer="adam")), "lr": ({}, dict(lr=0.05)),
     "momentum": ({}, dict(momentum=0.5)), "weight_decay": ({}, dict(weight_decay=0.01)),
