@@ -82,14 +82,14 @@ def encode(
     return torch.round(r / scale + zero).clamp(lo, hi).to(torch.int32)
 
 def decode(q: Tensor, scale: float | Tensor, zero: float = 0) -> Tensor:
-    "r = S(q − Z), float32 (float64 where `scale` is), the shape of `q`."
+    "r = S(q − Z), the shape of `q`; float32, or the dtype of `scale` where that is a tensor."
     return (q - zero) * scale
 
 # %% ../nbs/1_method/01_grids.ipynb #7cfad46d
 def straight_through(
     value: Tensor,  # what comes out; its own gradient is dropped
     surrogate: Tensor,  # whose gradient is used instead; broadcastable to `value`
-) -> Tensor:  # equal to `value`, bit for bit, where `surrogate` is finite; NaN elsewhere
+) -> Tensor:  # equal to `value` (−0 becomes +0) where `surrogate` is finite; NaN elsewhere
     "`value` forward, the gradient of `surrogate` backward (Bengio et al., 2013)."
     return value.detach() + (surrogate - surrogate.detach())
 

@@ -137,7 +137,8 @@ def best_alpha(
     k: int,  # bits, 1-8; 32: the maximum
     n: int = 65_536,  # at most so many positive elements are looked at, spread evenly
 ) -> float:  # α between the mean and the maximum of the positive elements
-    "The α of least mean squared error on the samples; raises `ValueError` as `percentile_alpha`."
+    """The α of least mean squared error on the samples, of those up to their maximum; raises
+    `ValueError` as `percentile_alpha`."""
     x = _positive(x)
     if check_bits(k) == FLOAT: return x.max().item()
     if len(x) > n:  # steps of the golden ratio: no stride that could fall in with rows or channels

@@ -1,4 +1,4 @@
-"""The studies of the book, each from a clean clone of one commit: python scripts/studies.py [PAGE …]
+"""The studies of the book, from a clean clone of one commit: python scripts/studies.py [PAGE …]
 
 Without pages, all of them. Runs lie in the clone, so that the next study finds those it shares, and
 the same command goes on where it was stopped. Results are written to results/ here.
