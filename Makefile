@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: train test readme docs digits digits-sweep survive activations picture cifar10 studies bench explore clean
+.PHONY: train test readme docs digits survive activations picture cifar10 studies bench explore clean
 
 train: $(STAMP)
 	$(BIN)/papermill nbs/train.ipynb runs/train-a2.ipynb -p a_bits 2
@@ -26,12 +26,8 @@ docs: $(STAMP)  ## the documentation site, into build/site; links are checked
 readme: $(STAMP)  ## README.md from nbs/index.ipynb
 	$(BIN)/python scripts/readme.py --write
 
-digits: $(STAMP)  ## the digits table: five seeds of each setting, into results/digits.json
-	$(BIN)/python scripts/digits.py results/digits.json
-
-digits-sweep: $(STAMP)  ## PACT against DoReFa at 2 to 5 and 32 bits, three seeds, into results/digits-sweep.json; goes on where it was interrupted
-	$(BIN)/papermill nbs/sweep.ipynb runs/digits-sweep.ipynb -p a_bits 2,3,4,5,32 -p activations pact,dorefa -p seeds 3 -p folder runs/digits-sweep
-	$(BIN)/papermill nbs/report.ipynb runs/digits-report.ipynb -p runs runs/digits-sweep -p out results/digits-sweep.json
+digits: $(STAMP)  ## the tables of the README: ten seeds of each setting, into results/study-digits.json; goes on where it was interrupted
+	$(BIN)/python scripts/studies.py 16_digits
 
 survive: $(STAMP)  ## what a run survives, counted, into results/survive.json
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/survive.py results/survive.json
