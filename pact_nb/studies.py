@@ -65,6 +65,17 @@ def study_params(
             from_params(p); out[n, s] = p
     return out
 
+# %% ../nbs/4_training/33_studies.ipynb #d575aa32
+def _row_of(runs: list[Run], note: Callable[[list[Run]], dict]) -> dict:
+    "The row of a setting: what `collect` says of the finished runs, and the seeds that stopped."
+    done = [x for x in runs if x.summary["status"] == "finished"]
+    stopped = [x.recipe.seed for x in runs if x.summary["status"] == "stopped"]
+    if done: return dict(**collect(done)[0], stopped=stopped, **note(done))
+    nothing = dict.fromkeys(("test_mean", "test_std", "valid_mean", "valid_std"))
+    origin = {k: runs[0].summary.get(k) for k in ("device", "torch", "commit", "dirty", "test_n")}
+    recipe = {**runs[0].summary["recipe"], "seed": 0}
+    return dict(seeds=[], n_runs=0, test=[], **nothing, **origin, recipe=recipe, stopped=stopped)
+
 # %% ../nbs/4_training/33_studies.ipynb #891c1e37
 def check_clean(out: Path) -> None:
     "`ValueError` if results that are to be kept would name a commit that did not make them."
@@ -99,7 +110,7 @@ def study(
         wave = {key: p for key, p in jobs.items() if key[0] in names}
         done = _wave(wave, done, len(jobs), workers, say)
     made = {n: [Run(jobs[n, s]["run_dir"]) for s in range(seeds)] for n in settings}
-    rows = [dict(setting=n, **collect(runs)[0], **note(runs)) for n, runs in made.items()]
+    rows = [dict(setting=n, **_row_of(runs, note)) for n, runs in made.items()]
     save_report(out, rows, [])
     return rows
 
@@ -134,6 +145,7 @@ def _wave(wave: dict, done: int, all_jobs: int, workers: int, say: Callable[[str
             f"{running[f]}: {f.result()}"
             for f in as_completed(running)
             if _tell(f, running[f], (done := done + 1), all_jobs, say)
+            and status_of(Path(wave[running[f]]["run_dir"])) != "stopped"
         ]
     if failed:
         raise RuntimeError(f"{len(failed)} of {all_jobs} runs failed; the others are kept."
@@ -142,15 +154,18 @@ def _wave(wave: dict, done: int, all_jobs: int, workers: int, say: Callable[[str
 
 # %% ../nbs/4_training/33_studies.ipynb #111d3201
 def _there(p: dict) -> bool:
-    "Whether this run is finished; `ValueError` if the folder holds another one."
-    if status_of(Path(p["run_dir"])) == "none": return False
+    """Whether this run has come to its end, by itself or stopped by a guard; `ValueError` if the
+    folder holds another one."""
+    status = status_of(Path(p["run_dir"]))
+    if status == "none": return False
     if differ := differences(Run(p["run_dir"]).recipe, from_params(p)):
         raise ValueError(
             f"{p['run_dir']} holds a run of another recipe ({'; '.join(differ[:3])}); delete it, or"
             " choose another folder"
         )
-    return status_of(Path(p["run_dir"])) == "finished"
+    return status in ("finished", "stopped")
 
+# %% ../nbs/4_training/33_studies.ipynb #8ada63e2
 def _tell(f: Any, key: tuple, i: int, n: int, say: Callable) -> Optional[str]:
     error = f.result()
     say(f"{i}/{n} {key[0]}, seed {key[1]}: {error or 'finished'}")
@@ -193,17 +208,18 @@ def _row(rows: dict[str, dict], name: str) -> dict:
 
 # %% ../nbs/4_training/33_studies.ipynb #3c37af83
 def study_table(rows: dict[str, dict]) -> "pandas.DataFrame":
-    "A line a setting: mean, standard deviation, n, and what every row shares in the caption."
+    "A line a setting: mean, standard deviation, n, and the runs that a guard has stopped."
     import pandas as pd
+    stopped = any(r.get("stopped") for r in rows.values())
     return pd.DataFrame([
         dict(
             setting=n,
             test=(
-                f"{100 * r['test_mean']:.2f} ±"
+                "" if r["test_mean"] is None else f"{100 * r['test_mean']:.2f} ±"
                 f" {100 * (math.nan if r['test_std'] is None else r['test_std']):.2f}"
             ),
             valid=None if r["valid_mean"] is None else f"{100 * r['valid_mean']:.2f}",
-            n=r["n_runs"],
+            n=r["n_runs"], **(dict(stopped=len(r.get("stopped", ()))) if stopped else {}),
         )
         for n, r in rows.items()
     ]).set_index("setting")
@@ -211,12 +227,13 @@ def study_table(rows: dict[str, dict]) -> "pandas.DataFrame":
 # %% ../nbs/4_training/33_studies.ipynb #ece0afff
 def study_caption(rows: dict[str, dict]) -> str:
     "Data set, test images, epochs, device and versions, from the rows themselves."
-    r = next(iter(rows.values()))
+    r = next(r for r in rows.values() if r["test"])
     changed = "" if not any(x.get("dirty") for x in rows.values()) else "; uncommitted code"
     epochs = sorted({x["recipe"]["epochs"] for x in rows.values()})
     return (
         f"{r['recipe']['dataset']}, {r['recipe']['model']}, {r['test_n']:,} test images,"
-        f" {' or '.join(map(str, epochs))} epochs, n = {r['n_runs']} seeds; {r['device']}, torch"
+        f" {' or '.join(map(str, epochs))} epochs, n = {max(x['n_runs'] for x in rows.values())}"
+        f" seeds; {r['device']}, torch"
         f" {r['torch']}{changed}"
     )
 
@@ -255,22 +272,37 @@ def told(
 ) -> "pandas.DataFrame":  # a line a pair, in their order
     "Judge differences in test accuracy: paired by seed, Student's t, Holm over the table."
     import pandas as pd
-    made = [compare(rows, a, b) for a, b in pairs]
+    made = {p: compare(rows, *p) for p in pairs if not _too_few(rows, p)}
+    adjusted = dict(zip(made, holm([c["p"] for c in made.values()])))
     return pd.DataFrame([
-        dict(
-            question=f"{c['a']} − {c['b']}", points=f"{c['points']:+.2f}",
-            interval=f"{c['low']:+.2f} to {c['high']:+.2f}", p=float(f"{p:.2g}"), n=c["n"],
-            epochs=" / ".join(str(total_epochs(rows, x)) for x in (c["a"], c["b"])),
-            verdict=_verdict(c["points"], p < level, [total_epochs(rows, c[k]) for k in "ab"])
-        )
-        for c, p in zip(made, holm([c["p"] for c in made]))
+        dict(question=f"{a} − {b}", **_judged(made.get((a, b)), adjusted.get((a, b))),
+             epochs=f"{total_epochs(rows, a)} / {total_epochs(rows, b)}",
+             verdict=_verdict(rows, (a, b), made, adjusted, level))
+        for a, b in pairs
     ]).set_index("question")
 
-def _verdict(points: float, found: bool, epochs: list[int]) -> str:
-    if not found: return "cannot tell"
-    word = "higher" if points > 0 else "lower"
-    a, b = epochs
-    return word if a == b else f"{word}, with {'more' if a > b else 'fewer'} epochs"
+def _too_few(rows: dict[str, dict], pair: tuple[str, str]) -> bool:
+    "Whether guards have stopped so many runs that fewer than two seeds are left in common."
+    a, b = (_row(rows, n) for n in pair)
+    few = len(set(a["seeds"]) & set(b["seeds"])) < 2
+    return few and bool(a.get("stopped") or b.get("stopped"))
+
+# %% ../nbs/4_training/33_studies.ipynb #615dbbd6
+def _judged(c: Optional[dict], p: Optional[float]) -> dict:
+    if c is None: return dict(points="", interval="", p=math.nan, n=0)
+    return dict(points=f"{c['points']:+.2f}", interval=f"{c['low']:+.2f} to {c['high']:+.2f}",
+                p=float(f"{p:.2g}"), n=c["n"])
+
+def _verdict(rows: dict, pair: tuple, made: dict, adjusted: dict, level: float) -> str:
+    "In words; runs that a guard has stopped are counted."
+    lost = [f"{len(s)} of {len(s) + rows[n]['n_runs']} runs of {n} were stopped"
+            for n in pair if (s := rows[n].get("stopped"))]
+    if pair not in made: return "; ".join(lost)
+    word, (a, b) = "cannot tell", (total_epochs(rows, n) for n in pair)
+    if adjusted[pair] < level:
+        word = "higher" if made[pair]["points"] > 0 else "lower"
+        if a != b: word += f", with {'more' if a > b else 'fewer'} epochs"
+    return "; ".join([word, *lost])
 
 # %% ../nbs/4_training/33_studies.ipynb #553d34ae
 def image_by_image(
@@ -284,6 +316,9 @@ def image_by_image(
     return dict(only_a=only_a, only_b=only_b, points=100 * (only_a - only_b) / len(pairs), p=p)
 
 # %% ../nbs/4_training/33_studies.ipynb #dfd55e5f
+def _labelled(name: str, row: dict) -> str:
+    return f"{name} ({len(row['stopped'])} stopped)" if row.get("stopped") else name
+
 def plot_study(
     rows: dict[str, dict],  # from `read_study`
     paper: Optional[dict[str, float]] = None,  # setting → the paper's value, as a fraction
@@ -298,6 +333,7 @@ def plot_study(
     color_of = {n: palette[kinds.index(groups[n]) % 10] if n in groups else "grey" for n in rows}
     fig, ax = plt.subplots(figsize=(7, max(1.6, 0.9 + 0.3 * len(rows))))
     for i, (n, r) in enumerate(rows.items()):
+        if not r["test"]: continue  # none of its runs came to an end
         color = color_of[n] if kinds else palette[0]
         ax.errorbar(
             100 * r["test_mean"], i, xerr=100 * (r["test_std"] or 0), fmt="|", ms=12, color=color,
@@ -311,7 +347,7 @@ def plot_study(
     if paper: ax.plot([], [], "D", mfc="none", color="black", label="the paper")
     if paper or kinds: ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     ax.set(yticks=range(len(rows)), ylim=(len(rows) - 0.5, -0.5), xlabel="test accuracy / %")
-    ax.set_yticklabels(rows, fontsize=8)
+    ax.set_yticklabels([_labelled(n, r) for n, r in rows.items()], fontsize=8)
     ax.set_title(study_caption(rows), fontsize=8)
     fig.tight_layout()
     return fig
