@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: train test readme docs digits survive activations picture cifar10 studies bench explore clean
+.PHONY: train test readme docs digits survive activations picture cifar10 studies mutants bench explore clean
 
 train: $(STAMP)
 	$(BIN)/papermill nbs/train.ipynb runs/train-a2.ipynb -p a_bits 2
@@ -39,6 +39,9 @@ activations: $(STAMP)  ## data/activations.npz, read by the page on errors: what
 
 cifar10: $(STAMP)  ## the runs of results/cifar10/plan.yaml in the background, days of them; DATA=folder; stop and start at any time
 	$(BIN)/python -m pact_nb.queue results/cifar10/plan.yaml $(if $(DATA),--data_dir $(DATA))
+
+mutants: $(STAMP)  ## deliberate errors, one at a time: which does no test find? half an hour; the table goes into CONTRIBUTING.md
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/mutants.py --write
 
 studies: $(STAMP)  ## the experiments of the book, from a clean clone; hours; PAGES="04_alpha …"; goes on where it was stopped
 	$(BIN)/python scripts/studies.py $(PAGES)

@@ -1,0 +1,37 @@
+"""What results/ says of itself: committed code made it, and one thing has one number."""
+import json
+from pathlib import Path
+import re
+import pytest
+from pact_nb.studies import read_study
+
+RESULTS = Path(__file__).resolve().parent.parent / "results"
+STUDIES = sorted(RESULTS.glob("study-*.json"))
+
+
+@pytest.mark.parametrize("file", STUDIES, ids=lambda f: f.stem)
+def test_made_by_committed_code(file):
+    for name, row in read_study(file).items():
+        assert row["dirty"] is False, f"{name}: made by code that was not committed"
+        assert all(re.fullmatch("[0-9a-f]{40}", c) for c in row["commit"].split(" and ")), name
+
+
+def test_one_number_for_one_thing():
+    same = {}
+    for file in STUDIES:
+        for name, row in read_study(file).items():
+            if row["recipe"]["init"] or row["recipe"]["teacher"]: continue
+            machine = [row[k] for k in ("device_name", "torch", "threads")] if row["test"] else []
+            for seed, top1 in zip(row["seeds"], row["test"]):
+                asked = {k: v for k, v in row["recipe"].items() if k not in ("seed", "data_dir")}
+                key = json.dumps([asked, seed, machine], sort_keys=True)
+                if row.get("name", "").startswith("page"): continue  # own activations
+                first = same.setdefault(key, (file.stem, name, top1))
+                assert first[2] == top1, f"{first} but {file.stem}, {name}, seed {seed}: {top1}"
+    assert len(same) > 300
+
+
+def test_no_machine_in_results():
+    for file in RESULTS.rglob("*.json"):
+        text = file.read_text(encoding="utf8")
+        assert not re.search(r'"(/home|/root|/work|/tmp|[A-Z]:\\\\)', text), file
