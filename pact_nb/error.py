@@ -99,11 +99,8 @@ def approx_mse(moments: Moments, alpha: Tensor | float, k: int) -> Tensor:
     "The usual s²/12·P(0 < x ≤ α) in place of the rounding error, plus the exact clipping error."
     clipping, _ = exact_errors(moments, alpha, FLOAT)
     a = torch.as_tensor(alpha, dtype=torch.float64)
-    return (
-        clipping
-        if k == FLOAT
-        else clipping + (a / n_steps(check_bits(k))) ** 2 / 12 * moments(a)[0]
-    )
+    if check_bits(k) == FLOAT: return clipping
+    return clipping + (a / n_steps(check_bits(k))) ** 2 / 12 * moments(a)[0]
 
 # %% ../nbs/1_method/04_error.ipynb #38e12162
 def search_alpha(
@@ -142,14 +139,8 @@ def best_alpha(
     x = _positive(x)
     if check_bits(k) == FLOAT: return x.max().item()
     if len(x) > n:  # steps of the golden ratio: no stride that could fall in with rows or channels
-        x = x[
-            (
-                torch.arange(n, device=x.device, dtype=torch.float64)
-                * 0.6180339887498949
-                % 1
-                * len(x)
-            ).long()
-        ]
+        at = torch.arange(n, device=x.device, dtype=torch.float64) * 0.6180339887498949 % 1
+        x = x[(at * len(x)).long()]
     return search_alpha(sample_moments(x), k, x.double().mean(), x.max())
 
 # %% ../nbs/1_method/04_error.ipynb #39c7cb8e

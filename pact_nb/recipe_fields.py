@@ -133,8 +133,7 @@ class _Learning:
     beta2: float = _f(0.999, "β2 of adam", lo=0, hi=0.99999)
     eps: float = _f(1e-5, "of adam; the paper's (App. B)", above=0)
     weight_decay: float = _f(2e-4, "L2 of convolution and linear weights: ½·wd·Σw²", lo=0)
-    schedule: str = _f("multistep", "multistep, cosine or onecycle",
-                       choices=("multistep", "cosine", "onecycle"))
+    schedule: str = _f("multistep", "how lr falls", choices=("multistep", "cosine", "onecycle"))
     milestones: str = _f("60,120", "epochs at which multistep multiplies lr by gamma")
     gamma: float = _f(0.1, "factor of multistep", above=0)
     min_lr: float = _f(0.0, "where cosine ends", lo=0)
