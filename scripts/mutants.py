@@ -137,15 +137,16 @@ def main() -> int:
         flat = [(n, m) for n, own in told.items() for m in own if not m.get("no_error")]
         flat = flat[:: max(1, len(flat) // args.sample)][: args.sample]
         told = {n: [m for k, m in flat if k == n] for n, _ in flat}
-    of = modules()
-    with ThreadPoolExecutor(args.workers) as pool:
-        done = pool.map(lambda n: judge_page(n, told[n], of.get(n)), told)
-        rows = [r for own in done for r in own]
+    of, rows = modules(), []
     known = {} if not FOUND.is_file() else json.loads(FOUND.read_text(encoding="utf8"))
-    if not args.sample:
-        known |= {page: [r for r in rows if r["page"] == page] for page in told}
-        known = {page: known[page] for page in read() if page in known}
-        FOUND.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf8")
+    with ThreadPoolExecutor(args.workers) as pool:
+        for own in pool.map(lambda n: judge_page(n, told[n], of.get(n)), told):
+            rows += own
+            if args.sample: continue
+            known[own[0]["page"]] = own
+            known = {page: known[page] for page in read() if page in known}
+            text = json.dumps(known, indent=1, ensure_ascii=False)
+            FOUND.write_text(text + "\n", encoding="utf8")
     if args.write:
         doc = ROOT / "CONTRIBUTING.md"
         before, _, rest = doc.read_text(encoding="utf8").partition(START)
