@@ -9,7 +9,7 @@ RESULTS = Path(__file__).resolve().parent.parent / "results"
 STUDIES = sorted(RESULTS.glob("study-*.json"))
 # made before a result had to name its commit; the next run of their pages replaces them
 OLD = ("study-figures", "study-finetune", "study-integer", "study-integer-cifar10",
-       "study-one_bit", "study-post_training", "study-sensitivity", "study-sensitivity-layers")
+       "study-post_training", "study-sensitivity", "study-sensitivity-layers")
 
 
 @pytest.mark.parametrize("file", STUDIES, ids=lambda f: f.stem)
