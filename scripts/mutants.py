@@ -133,7 +133,8 @@ def main() -> int:
     p.add_argument("--write", action="store_true", help="the table, into CONTRIBUTING.md")
     args = p.parse_args()
     told = {n: m for n, m in read().items() if any(part in n for part in args.pages)}
-    if not told: p.error(f"no page is named {' or '.join(args.pages)}; there are {', '.join(read())}")
+    if not told:
+        p.error(f"no page is named {' or '.join(args.pages)}; there are {', '.join(read())}")
     if args.sample:
         flat = [(n, m) for n, own in told.items() for m in own if not m.get("no_error")]
         flat = flat[:: max(1, len(flat) // args.sample)][: args.sample]
