@@ -22,7 +22,7 @@ from .codes import code_forward, load_codes
 from .fused import fuse, library_file, load_fused, sound_library, source_of
 from .layers import QuantWeight
 from .models import count_macs
-from .optimizing import alphas, make_optimizer, make_schedule
+from .optimizing import alphas, make_optimizer, make_schedule, weight_clips
 from .pact import PACT, AlphaError
 from .parallel import World, all_max, all_sum, share_weight
 from .recipe_fields import Recipe
@@ -77,9 +77,7 @@ class Trainer:
         self.optimizer = make_optimizer(model, r)
         self.schedule = make_schedule(self.optimizer, r, len(train))
         self.names, self.alphas = list(alphas(model)), list(alphas(model).values())
-        self.clips = [
-            m.w_alpha for m in model.modules() if isinstance(m, QuantWeight) and m.learns()
-        ]
+        self.clips = list(weight_clips(model).values())
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=r.amp == "float16")
         self.told: set[str] = set()  # layers whose α was reported as too far above its input
         self.random = any(isinstance(m, nn.modules.dropout._DropoutNd) for m in model.modules())

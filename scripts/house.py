@@ -146,10 +146,15 @@ def drawing(pages: list[Notebook], graph: dict[str, set[str]]) -> str:
     return "\n".join(out)
 
 
+def between(text: str, name: str, new: str) -> str:
+    "`text` with what stands between `<!-- name -->` and `<!-- /name -->` replaced."
+    whole = f"<!-- {name} -->\n{new}\n<!-- /{name} -->"
+    return re.sub(f"<!-- {name} -->.*<!-- /{name} -->", lambda m: whole, text, flags=re.S)
+
+
 def write(text: str) -> str:
     "CONTRIBUTING.md with the diagrams of today."
-    new = f"<!-- house -->\n{drawing(read(), modules())}\n<!-- /house -->"
-    return re.sub(r"<!-- house -->.*<!-- /house -->", lambda m: new, text, flags=re.S)
+    return between(text, "house", drawing(read(), modules()))
 
 
 def main() -> None:

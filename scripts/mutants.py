@@ -20,9 +20,10 @@ import sys
 import tempfile
 import time
 
+from house import between
+
 ROOT = Path(__file__).resolve().parent.parent
 DATA, FOUND = ROOT / "tests/mutants.yaml", ROOT / "tests/mutants.json"
-START, END = "<!-- mutants -->", "<!-- /mutants -->"
 LIMIT = 600  # seconds for the tests of one page
 
 
@@ -151,9 +152,9 @@ def main() -> int:
             FOUND.write_text(text + "\n", encoding="utf8")
     if args.write:
         doc = ROOT / "CONTRIBUTING.md"
-        before, _, rest = doc.read_text(encoding="utf8").partition(START)
         made = table([r for own in known.values() for r in own])
-        doc.write_text(f"{before}{START}\n{made}\n{END}{rest.partition(END)[2]}", encoding="utf8")
+        text = between(doc.read_text(encoding="utf8"), "mutants", made)
+        doc.write_text(text, encoding="utf8")
     print(table(rows))
     return int(any(not r["found"] and not r.get("no_error") for r in rows))
 
