@@ -16,7 +16,8 @@ from .levels import first_input, source_of
 from .pact import PACT, FixedClip, SignedPACT, check_grad
 from .scales import UNTRACED, _quantize_modules, _scales
 from pact_nb.shortcuts import (
-    _activations, _calls, _convertible, _float_shortcut, _quantized_shortcuts, _shortcuts
+    _activations, _calls, _convertible, _drop_grids, _float_shortcut, _quantized_shortcuts,
+    _shortcuts, _sum_grids
 )
 from .tracing import TraceError, check_network, copied
 from .weight_layers import QUANTIZED, QuantWeight, check_quantizer, quantized_type
@@ -48,6 +49,7 @@ def _act_bits(plan: Plan, node: fx.Node) -> int:
 def _quantize_graph(gm: fx.GraphModule, plan: Plan) -> list[str]:
     "Quantize a network in place; in words, what a full-precision shortcut does not reach."
     _quantized_shortcuts(gm)
+    old = _drop_grids(gm)
     mods, plan.known = dict(gm.named_modules()), _weight_nodes(gm)
     plan.layers = [n for n in gm.graph.nodes if n in plan.known and _convertible(n, mods)]
     _layer_bits(plan)
@@ -60,6 +62,7 @@ def _quantize_graph(gm: fx.GraphModule, plan: Plan) -> list[str]:
     plan.sites = _sites(plan.layers)
     for target in dict.fromkeys(n.target for n in plan.layers):
         _quantize_layer(gm, plan, [n for n in plan.layers if n.target == target])
+    if plan.residual_bits != FLOAT: _sum_grids(gm, plan, old)
     _note_others(gm, plan.known, plan.layers)
     grown = _scales(gm, plan.layers, plan.keep_scale)
     gm.graph.lint(); gm.recompile()
@@ -129,7 +132,7 @@ ACTIVATIONS = ("pact", "relu", "dorefa")
 def _check_plan(plan: Plan) -> None:
     "`ValueError` for settings that `quantize` cannot serve."
     bits = dict(w_bits=plan.w_bits, a_bits=plan.a_bits, first_bits=plan.ends["first layer"],
-                last_bits=plan.ends["last layer"])
+                last_bits=plan.ends["last layer"], residual_bits=plan.residual_bits)
     for name, k in bits.items(): check_bits(k, name)
     check_quantizer(plan.weights["w_quant"])
     if plan.activation not in ACTIVATIONS:
@@ -140,6 +143,7 @@ def _check_plan(plan: Plan) -> None:
         raise ValueError(
             f"activation='relu' has no levels: a_bits must be {FLOAT} with it; got {plan.a_bits}"
         )
+    if plan.residual_bits != FLOAT: _check_residual(plan)
     check_grad(plan.alpha_grad), check_scale(plan.weights["w_scale"])
     check_width(plan.weights["hysteresis"])
 
@@ -152,6 +156,16 @@ def _check_model(model: nn.Module) -> nn.Module:
         raise ValueError(f"{type(model).__name__} alone is first and last layer at once; put it"
                          " into nn.Sequential")
     return model
+
+# %% ../nbs/2_networks/09_quantize.ipynb #879e403b
+def _check_residual(plan: Plan) -> None:
+    "`ValueError` for settings that grids of sums do not go with."
+    if plan.residual_bits == 1:
+        raise ValueError("residual_bits: 1 bit (−α, α) has no level at zero; give it 2 to 8")
+    if plan.fp_shortcut:
+        raise ValueError("residual_bits rounds what fp_shortcut keeps in full precision; give one")
+    if plan.activation == "relu":
+        raise ValueError("residual_bits: activation='relu' has no levels; use 'pact' or 'dorefa'")
 
 # %% ../nbs/2_networks/09_quantize.ipynb #125a81d0
 def is_view(model: nn.Module) -> bool:
@@ -174,6 +188,8 @@ def _convert(model: nn.Module, plan: Plan, x: Any) -> tuple[nn.Module, list[str]
     except TraceError as e:
         if plan.fp_shortcut:
             raise ValueError(f"fp_shortcut needs the graph of {type(model).__name__}: {e}") from e
+        if plan.residual_bits != FLOAT:
+            raise ValueError(f"residual_bits needs the graph of {type(model).__name__}: {e}") from e
         low = copied(model)
         _quantize_modules(low, plan)
         low.untraced = str(e)
@@ -264,6 +280,7 @@ def quantize(
     alpha: float = 10.0,  # start value of every α (6 at most where ReLU6 was)
     activation: str = "pact",  # "dorefa": clip at 1; "relu": left as they are (a_bits 32)
     fp_shortcut: bool = False,  # shortcuts, with their convolutions, in full precision
+    residual_bits: int = FLOAT,  # of both terms of residual sums, 2-8; 32: floats, as in the paper
     bits_by: str = "",  # overrides, e.g. "layer1=4, *.conv2=2/8" (weights/activations)
     alpha_grad: str = "paper",  # rule of α's gradient: "paper" (Eq. 3), "interior" or "lsq"
     w_scale: str = "layer",  # of 1-bit weights: one scale a "layer" or a "channel"
@@ -277,7 +294,7 @@ def quantize(
         w_bits=w_bits, a_bits=a_bits, ends={"first layer": first_bits, "last layer": last_bits},
         weights=dict(w_quant=w_quant, w_scale=w_scale, hysteresis=hysteresis),
         rules=parse_bits_by(bits_by), alpha=alpha, activation=activation, alpha_grad=alpha_grad,
-        fp_shortcut=fp_shortcut, keep_scale=keep_scale))
+        fp_shortcut=fp_shortcut, keep_scale=keep_scale, residual_bits=residual_bits))
 
 # %% ../nbs/2_networks/09_quantize.ipynb #d9a7fcb9
 def _unreached(low: nn.Module) -> list[str]:

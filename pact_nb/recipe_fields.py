@@ -95,6 +95,8 @@ class _Quantizers:
         "pact", "pact, dorefa (clip at 1, nothing learned) or relu (the float twin; needs a_bits"
         " 32)", choices=("pact", "dorefa", "relu"))
     fp_shortcut: bool = _f(False, "keep the shortcuts of residual blocks in full precision")
+    residual_bits: int = _f(32, "bits of both terms of residual sums, as 8-bit kernels need them",
+                            bits=True)
 
 # %% ../nbs/4_training/09_recipe_fields.ipynb #2d6a1327
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def _input_bits(r: Recipe) -> set[int]:
 def idle_fields(r: Recipe) -> dict[str, str]:
     "Fields without effect in `r`, each with what would give them one."
     no_alpha = r.activation == "relu" or (
-        r.activation == "dorefa" and r.first_bits == r.last_bits == 32
+        r.activation == "dorefa" and r.first_bits == r.last_bits == r.residual_bits == 32
     )
     one_bit = 1 in _weight_bits(r) and r.w_quant in ("dorefa", "sawb")
     rules = (  # where this is so, these fields are idle, and this would give them an effect

@@ -105,7 +105,7 @@ def build_model(
     return quantize(
         net, r.w_bits, r.a_bits, w_quant=r.w_quant, first_bits=r.first_bits, last_bits=r.last_bits,
         alpha=r.alpha0, activation=r.activation, bits_by=r.bits_by, fp_shortcut=r.fp_shortcut,
-        alpha_grad=r.alpha_grad, w_scale=r.w_scale,
+        alpha_grad=r.alpha_grad, w_scale=r.w_scale, residual_bits=r.residual_bits,
         hysteresis=Absolute(r.hysteresis_abs) if r.hysteresis_abs else r.hysteresis,
         keep_scale=False, x=x
     )

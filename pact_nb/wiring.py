@@ -39,6 +39,7 @@ class Plan:
     alpha_grad: str
     fp_shortcut: bool
     keep_scale: Optional[bool]
+    residual_bits: int = FLOAT  # of the terms of residual sums
     known: set = field(default_factory=set)  # nodes of all layers
     layers: list = field(default_factory=list)  # nodes of those that are converted
     bits: dict = field(default_factory=dict)  # layer → (bits of its weight, of its input)

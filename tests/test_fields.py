@@ -51,6 +51,7 @@ TRAINED = {
     "w_scale": (dict(w_bits=1), dict(w_scale="channel")),
     "hysteresis": (dict(w_bits=1), dict(hysteresis=0.3)),
     "hysteresis_abs": (dict(w_bits=1), dict(hysteresis_abs=0.05)),
+    "residual_bits": ({}, dict(residual_bits=4)),
     "beta2": (dict(optimizer="adam"), dict(beta2=0.9)),
     "eps": (dict(optimizer="adam"), dict(eps=0.1)), "accumulate": ({}, dict(accumulate=2)),
     "seed": ({}, dict(seed=1)), "amp": ({}, dict(amp="bfloat16"))
