@@ -16,19 +16,17 @@ import torch
 from .integer import STEP_KINDS, IntegerNetwork, Step, agreement, along, convert
 from pact_nb.onnx_graph import (
     EXACT_FORMS, Exported, Graph, accumulate, affine, check_single, conv_attributes,
-    export_exact, factors, graph_model, graphs_agreement, shared_step, signed_codes,
+    export_exact, factors, graph_model, graphs_agreement, session, shared_step, signed_codes,
     write_checked, write_steps
 )
 from .packed import save_network
+from .portable import export_portable
+from pact_nb.ties import (
+    byte_kernel, double_kernel, float_error, float_kernel, made_by, pair_margin, pairs_of, proved,
+    room, rounding_of, top_code
+)
 
 # %% ../nbs/5_deploy/11_fast_onnx.ipynb #e28cb623
-def _room(s: Step, top: int) -> Tensor:
-    """The largest whole r of each output channel: neither a byte nor a pair of products in 16
-    bits overflows; 0: none fits."""
-    return min(127, 32767 // (2 * top)) // s.data["weight"].long().abs().flatten(1).amax(1).clamp(
-        min=1
-    )
-
 def _stretch(room: Tensor, bias: Tensor) -> Tensor:
     """The r of each channel, at most `room`, at which r·bias, in accumulators, is nearest to a
     whole number for its size."""
@@ -65,36 +63,25 @@ def _magnitudes(s: Step, vs: list[Tensor], bearer: int) -> list[float]:
 # %% ../nbs/5_deploy/11_fast_onnx.ipynb #2b235fc1
 class _Fast(Graph):
     """A graph and what is known of its tensors: kind; accumulators already written as float;
-    ranges; shapes; the steps that read them."""
+    ranges; shapes; the steps that read them; why codes of a step may be others."""
     def __init__(self, net: IntegerNetwork, x: Tensor):
         super().__init__(net, 21)
         self.kinds, self.made, (self.ranges, self.shapes) = {}, {}, _looked_at(self, x)
         self.readers = {s.out: [t for t in net.steps if s.out in t.ins] for s in net.steps}
-
-    def top(self, name: str) -> int:
-        "The largest magnitude of the codes of a tensor."
-        low, high = self.code_range(name)
-        return max(high, -low)
+        self.inexact = {}
 
 # %% ../nbs/5_deploy/11_fast_onnx.ipynb #056a5132
 def _whole(g: _Fast, s: Step, factor: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights [C, …] and biases [C], whole, and what one unit of their sum is worth [C]:
-    factor·acc + bias within an int32."""
-    w = s.data["weight"].long(); shape = [-1] + [1] * (w.dim() - 1)
-    f, b = (t.double().expand(len(w)) if t.dim() == 0 else t.double() for t in (factor, bias))
-    # the bias alone counts: a batch norm that has forgotten this channel
-    dead = b.abs() > 2**30 * f.abs()
-    w, sign, f = (
-        w * (~dead).view(shape), torch.where(f < 0, -1, 1),
-        torch.where(dead, b.abs() / 2**20, f.abs()).clamp(min=1e-30)
-    )
-    r = _stretch(
-        torch.minimum(_room(s, g.top(s.ins[0])), 2**30 // (b / f).abs().long().clamp(min=1)).clamp(
-            min=1
-        ),
-        b / f,
-    )
-    return w * (sign * r).view(shape), torch.round(b / f * r), f / r
+    """(r of each channel with the factor's sign, 0: the bias alone counts; whole biases; what one
+    unit of their sum is worth), [C] each: factor·acc + bias within an int32."""
+    n = len(s.data["weight"])
+    f, b = (t.double().expand(n) if t.dim() == 0 else t.double() for t in (factor, bias))
+    dead = b.abs() > 2**30 * f.abs()  # a batch norm that has forgotten this channel
+    sign, f = torch.where(f < 0, -1, 1), torch.where(dead, b.abs() / 2**20, f.abs())
+    f = f.clamp(min=1e-30)
+    most = torch.minimum(room(s, top_code(g, s.ins[0])), 2**30 // (b / f).abs().long().clamp(min=1))
+    r = _stretch(most.clamp(min=1), b / f)
+    return sign * r * ~dead, torch.round(b / f * r), f / r
 
 # %% ../nbs/5_deploy/11_fast_onnx.ipynb #4fc3dd5a
 def _qlinear(
@@ -102,7 +89,9 @@ def _qlinear(
 ) -> str:
     """QLinearConv, channels last, whose output is factor·acc + bias, in steps of out_scale
     around `zero`."""
-    w, b, unit = (t.numpy() for t in _whole(g, s, factor, bias))
+    r, b, unit = _whole(g, s, factor, bias)
+    w = s.data["weight"].long() * r.view(-1, *[1] * (s.data["weight"].dim() - 1))
+    b, unit, w = b.numpy(), unit.numpy(), w.numpy()
     return _byte_conv(
         g, x, w, unit, out_scale=out_scale, zero=zero, bias=[g.const(b, np.int32)],
         **conv_attributes(s.how)
@@ -127,11 +116,24 @@ def _last(g: _Fast, x: str, dim: int) -> str:
 def _first(g: _Fast, x: str, dim: int) -> str:
     return g.add("Transpose", [x], perm=[0, 3, 1, 2]) if dim == 4 else x
 
+def _around(g: _Fast) -> list[str]:
+    "Scale and zero point of bytes around 128."
+    return [g.const(np.float32(1)), g.const(128, np.uint8)]
+
+def _signed_bytes(g: _Fast, x: str) -> str:
+    "Bytes around 128 as INT8."
+    return g.cast(g.add("DequantizeLinear", [x, *_around(g)]), "INT8")
+
+def _byte_offset(g: _Fast, x: str) -> str:
+    "INT8 as bytes around 128."
+    return g.add("QuantizeLinear", [g.cast(x, "FLOAT"), *_around(g)])
+
 def _as_float(g: _Fast, name: str, x: str, dim: int) -> str:
     "A tensor as float32, channels first; accumulators, whose input `x` is, by ConvInteger."
     kind = g.kinds.get(name, "float")
     if kind == "float": return x
     if kind == "last": return _first(g, x, dim)
+    if kind == "offset": return _first(g, g.add("DequantizeLinear", [x, *_around(g)]), dim)
     if kind == "codes": return g.cast(_first(g, x, dim), "FLOAT")
     if name not in g.made:
         g.made[name] = g.cast(accumulate(g, g.steps[name], _first(g, x, dim)), "FLOAT")
@@ -153,14 +155,14 @@ def _float_codes(g: _Fast, s: Step, y: str, scale: Any, dim: int) -> str:
         s,
     )
 
-def _clipped(g: _Fast, q: str, s: Step) -> str:
-    "8-bit codes cut to the range of k bits, where that is smaller."
-    lo, hi = s.how["lo"], s.how["hi"]
+def _clipped(g: _Fast, q: str, s: Step, zero: int = 0) -> str:
+    "8-bit codes, as bytes around `zero`, cut to the range of k bits, where that is smaller."
+    lo, hi = s.how["lo"] + zero, s.how["hi"] + zero
     t = np.int8 if lo < 0 else np.uint8
     return q if (lo, hi) == (0, 255) else g.add("Clip", [q, g.const(lo, t), g.const(hi, t)])
 
 # %% ../nbs/5_deploy/11_fast_onnx.ipynb #55a0c130
-# what a step leaves; others leave what they read
+# what a step leaves (`offset`: signed codes as bytes around 128); others leave what they read
 _KINDS = dict(
     conv="acc", linear="acc", requant="codes", encode="codes", decode="float", sumpool="float"
 )
@@ -170,6 +172,10 @@ def _fast(g: _Fast, s: Step, x: list[str], dims: dict) -> Optional[str]:
     """Codes as 8-bit tensors, channels last (`last`: floats so); accumulators are written with
     what reads them."""
     dim, kinds = dims[s.ins[0]], [g.kinds.get(n, "float") for n in s.ins]
+    if kinds == ["offset"] and s.kind in ("conv", "linear"): x = [_signed_bytes(g, x[0])]
+    if kinds == ["offset"] and s.kind not in _KINDS:
+        g.kinds[s.out] = "offset"
+        return _byte_offset(g, _on_codes(g, s, [_signed_bytes(g, x[0])], dim))
     if kinds == ["last"] and _stays_last(g, s): g.kinds[s.out] = "last"; return _on_last(g, s, x)
     if s.kind == "decode" and _in_8_bits(g, s, kinds):
         g.kinds[s.out] = "last"
@@ -177,6 +183,7 @@ def _fast(g: _Fast, s: Step, x: list[str], dims: dict) -> Optional[str]:
     g.kinds[s.out] = _KINDS.get(s.kind, "codes" if kinds[0] == "codes" else "float")
     if s.kind in ("conv", "linear"): return x[0]
     if s.kind == "encode":
+        if s.ins[0] != "input": g.inexact[s.out] = "a float layer before it"
         return _float_codes(g, s, _as_float(g, s.ins[0], x[0], dim), s.data["scale"].numpy(), dim)
     if s.kind == "requant": return _fast_requant(g, s, x, kinds, dim)
     if s.kind == "concat": return _fast_concat(g, s, x, kinds, dim)
@@ -194,6 +201,7 @@ def _on_codes(g: _Fast, s: Step, x: list[str], dim: int) -> str:
     if s.kind == "slice" and _with_pad(g, s.out): return x[0]
     if s.kind == "pad" and _with_pad(g, s.ins[0]):
         return _slice_and_pad(g, g.steps[s.ins[0]], s, x[0])
+    if (how := _as_selection(g, s)) is not None: return _selected(g, s, x[0], *how)
     if s.kind in ("slice", "pad", "take"): return shared_step(g, s, x, channels_last=True)
     y = shared_step(g, s, [_first(g, x[0], dim)])
     return _last(g, y, len(g.shapes[s.out]))
@@ -221,6 +229,26 @@ def _slice_and_pad(g: _Fast, cut: Step, pad: Step, x: str) -> str:
     w = np.pad(np.eye(n), ((before, after), (0, 0)))[:, :, None, None]
     return _byte_conv(g, x, w, np.ones(()), strides=cut.how["steps"])
 
+# %% ../nbs/5_deploy/11_fast_onnx.ipynb #9fc73c3e
+def _as_selection(g: _Fast, s: Step) -> Optional[tuple[list, list]]:
+    "(channels, strides) of a step that picks channels and every so many pixels of unsigned codes."
+    if s.kind != "take" or s.how["dim"] != 4 or signed_codes(g, s.ins[0]): return None
+    axes, shape = dict(s.how["axes"]), g.shapes[s.ins[0]]
+    strides = []
+    for d in (2, 3):
+        index = axes.get(d, list(range(shape[d])))
+        step = index[1] - index[0] if len(index) > 1 else shape[d]
+        if step < 1 or index != list(range(0, shape[d], step)): return None
+        strides.append(step)
+    return axes.get(1, list(range(shape[1]))), strides
+
+def _selected(g: _Fast, s: Step, x: str, channels: list, strides: list) -> str:
+    "Those channels and pixels by one QLinearConv; −1 a channel of zeros."
+    w = torch.zeros(len(channels), g.shapes[s.ins[0]][1])
+    for out, i in enumerate(channels):
+        if i >= 0: w[out, i] = 1
+    return _byte_conv(g, x, w[:, :, None, None].numpy(), np.ones(()), strides=strides)
+
 # %% ../nbs/5_deploy/11_fast_onnx.ipynb #c9855dc4
 def _stays_last(g: _Fast, s: Step) -> bool:
     """Whether a step on floats does not mind where the channels are: element by element, the
@@ -244,34 +272,107 @@ def _on_last(g: _Fast, s: Step, x: list[str]) -> str:
 # %% ../nbs/5_deploy/11_fast_onnx.ipynb #2faeca5a
 def _fast_requant(g: _Fast, s: Step, x: list[str], kinds: list[str], dim: int) -> str:
     "QLinearConv alone, or two terms by QLinearAdd, or whatever there is by float."
-    per = 2.0 ** -s.how["shift"]
+    per, zero = 2.0 ** -s.how["shift"], 128 if s.how["lo"] < 0 else 0
     by, bias = [f.double() * per for f in factors(s)], s.data["bias"].double() * per
-    plain = max(bias.dim(), *(f.dim() for f in by)) < 2
-    plain = plain and s.how["lo"] == 0 and kinds == ["acc"]
+    plain = max(bias.dim(), *(f.dim() for f in by)) < 2 and kinds == ["acc"]
     if plain and _fits(g, s.ins[0]):
         step = g.steps[s.ins[0]]
-        return _clipped(g, _qlinear(g, step, x[0], by[0], bias, out_scale=1.0, zero=0), s)
-    if s.how["lo"] == 0 and _in_8_bits(g, s, kinds):
-        return _clipped(g, _two_codes(g, s, x, kinds, by, bias), s)
-    y = affine(g, [_as_float(g, n, v, dim) for n, v in zip(s.ins, x)], by, bias, dim)
-    return _float_codes(g, s, y, np.float32(1), dim)
+        _prove(g, s, byte_kernel(*_whole(g, step, by[0], bias), s, zero))
+        y = _qlinear(g, step, x[0], by[0], bias, out_scale=1.0, zero=zero)
+    elif _in_8_bits(g, s, kinds):
+        _prove_sum(g, s, kinds)
+        y = _two_codes(g, s, x, kinds, by, bias, zero)
+    else: y = _by_floats(g, s, [_as_float(g, n, v, dim) for n, v in zip(s.ins, x)], by, bias, dim)
+    if zero: g.kinds[s.out] = "offset"
+    return _clipped(g, y, s, zero)
 
+# %% ../nbs/5_deploy/11_fast_onnx.ipynb #a589a461
 def _fits(g: _Fast, name: str) -> bool:
     """Whether QLinearConv can compute these accumulators: a convolution of unsigned codes, read
     once, whose weights fit."""
     s = g.steps[name]
     plain = s.kind == "conv" and s.data["weight"].dim() == 4 and len(g.readers[name]) == 1
-    return plain and not signed_codes(g, s.ins[0]) and bool(_room(s, g.top(s.ins[0])).min() > 0)
+    if not plain or signed_codes(g, s.ins[0]): return False
+    return bool(room(s, top_code(g, s.ins[0])).min() > 0)
+
+# %% ../nbs/5_deploy/11_fast_onnx.ipynb #e45844de
+def _by_floats(
+    g: _Fast, s: Step, x: list[str], by: list[Tensor], bias: Tensor, dim: int
+) -> str:
+    "Bytes of a sum of floats; in float64 where float32 would not do and one term is all there is."
+    zero = 128 if s.how["lo"] < 0 else 0
+    as_codes = lambda y, to: g.add("QuantizeLinear", [
+        _last(g, y, dim), g.const(np.float32(1)), g.const(to, np.uint8)])
+    alone = len(by) == 1 and rounding_of(g, s) is not None
+    if _prove(g, s, float_kernel(by[0], bias, s) if alone else None) or not alone:
+        return as_codes(affine(g, x, by, bias, dim), zero)
+    del g.inexact[s.out]
+    if not _prove(g, s, double_kernel(by[0], bias, s)):
+        return as_codes(affine(g, x, by, bias, dim), zero)
+    y = affine(g, [g.cast(v, "DOUBLE") for v in x], by, bias, dim, np.float64)
+    return as_codes(g.cast(g.add("Round", [y]), "FLOAT"), zero)
+
+# %% ../nbs/5_deploy/11_fast_onnx.ipynb #676b6113
+def _prove(g: _Fast, s: Step, kernel: Optional[Callable]) -> bool:
+    "Whether codes of a step are the integer network's; if they may be others, the graph says why."
+    r = rounding_of(g, s)
+    if kernel is None or r is None: g.inexact[s.out] = "a sum in float32"
+    elif g.steps[s.ins[0]].kind == "sumpool":
+        if r.margin().min() < float_error(r.f * r.most): g.inexact[s.out] = "a mean near a tie"
+    elif n := proved(s, r, kernel): g.inexact[s.out] = f"{n} accumulators next to ties"
+    return s.out not in g.inexact
+
+def _prove_sum(g: _Fast, s: Step, kinds: list[str]) -> None:
+    "The same for a sum of two 8-bit terms."
+    if "acc" in kinds:
+        g.inexact[s.out] = "its convolution is rounded to 8 bits before the sum (residual_bits)"
+        return
+    terms = pairs_of(g, s)
+    if terms is None: g.inexact[s.out] = "a sum in float32"
+    elif pair_margin(s, terms) < float_error(*terms[:2]) and _wrong_pairs(g, s, kinds):
+        g.inexact[s.out] = "a pair of codes on a tie"
+
+# %% ../nbs/5_deploy/11_fast_onnx.ipynb #b90645c9
+def _every_pair(g: _Fast, s: Step, kinds: list[str]) -> tuple[list[Tensor], "onnx.ModelProto"]:
+    "Every pair of codes of two terms, int64, and a model of one QLinearAdd that takes their bytes."
+    from onnx import TensorProto, helper
+    tiny, per = Graph(g.net, 21), 2.0 ** -s.how["shift"]
+    zeros = [128 if k == "offset" else 0 for k in kinds]
+    ins = []
+    for name, f, z in zip("ab", factors(s), zeros):
+        ins += [name, tiny.const(np.float32((f.double() * per).item())), tiny.const(z, np.uint8)]
+    ins += [tiny.const(np.float32(1)), tiny.const(128 if s.how["lo"] < 0 else 0, np.uint8)]
+    tiny.add("QLinearAdd", ins, "y", domain="com.microsoft")
+    kind = partial(helper.make_tensor_value_info, elem_type=TensorProto.UINT8, shape=["n"])
+    ends = [kind("a"), kind("b")], [kind("y")]
+    sets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+    graph = helper.make_graph(tiny.nodes, "pairs", *ends, tiny.constants)
+    codes = [torch.arange(lo, hi + 1) for lo, hi in map(g.code_range, s.ins)]
+    both = [t.flatten() for t in torch.meshgrid(*codes, indexing="ij")]
+    return both, helper.make_model(graph, opset_imports=sets, ir_version=10)
+
+# %% ../nbs/5_deploy/11_fast_onnx.ipynb #db458739
+def _wrong_pairs(g: _Fast, s: Step, kinds: list[str]) -> int:
+    "How many pairs of codes the runtime adds to another code than the integer network."
+    both, model = _every_pair(g, s, kinds)
+    shift = [128 if k == "offset" else 0 for k in kinds]
+    fed = {n: (q + z).numpy().astype(np.uint8) for n, q, z in zip("ab", both, shift)}
+    y = torch.from_numpy(session(model).run(None, fed)[0]).long()
+    y = (y - (128 if s.how["lo"] < 0 else 0)).clamp(s.how["lo"], s.how["hi"])
+    z = sum(f * q for f, q in zip(factors(s), both)) + (1 << (s.how["shift"] - 1))
+    return int((y != (z >> s.how["shift"]).clamp(s.how["lo"], s.how["hi"])).sum())
 
 # %% ../nbs/5_deploy/11_fast_onnx.ipynb #7ab13e92
 def _in_8_bits(g: _Fast, s: Step, kinds: list[str]) -> bool:
-    """Whether a sum is one of a convolution and unsigned codes, or of two convolutions, that
-    8-bit terms can hold."""
-    two = sorted(kinds) in (["acc", "acc"], ["acc", "codes"])
-    if not two or s.data["bias"].dim() > 1: return False
+    """Whether a sum is one of two terms that are bytes, or convolutions that bytes can hold, and
+    not of unsigned codes alone."""
+    if len(kinds) != 2 or not set(kinds) <= {"acc", "codes", "offset"} or s.data["bias"].dim() > 1:
+        return False
+    if "acc" not in kinds and (kinds == ["codes"] * 2 or bool((s.data["bias"] != 0).any())):
+        return False
     def held(n: str, t: str, f: Tensor) -> bool:
         if t == "acc": return f.dim() < 2 and _fits(g, n)
-        return f.dim() == 0 and f > 0 and not signed_codes(g, n)
+        return f.dim() == 0 and f > 0 and (t == "offset" or not signed_codes(g, n))
     return all(held(*a) for a in zip(s.ins, kinds, factors(s)))
 
 # %% ../nbs/5_deploy/11_fast_onnx.ipynb #db5b4375
@@ -290,20 +391,21 @@ def _terms(
             if t == "acc"
             else x[i]
         )
-        out.append([q, g.const(np.float32(u)), g.const(128 if t == "acc" else 0, np.uint8)])
+        out.append([q, g.const(np.float32(u)), g.const(0 if t == "codes" else 128, np.uint8)])
     return out
 
 # %% ../nbs/5_deploy/11_fast_onnx.ipynb #8f1d2942
 def _two_codes(
-    g: _Fast, s: Step, x: list[str], kinds: list[str], by: list[Tensor], bias: Tensor
+    g: _Fast, s: Step, x: list[str], kinds: list[str], by: list[Tensor], bias: Tensor,
+    zero: int
 ) -> str:
     "The sum as codes, by QLinearAdd."
-    most = [g.top(n) * f.item() for n, t, f in zip(s.ins, kinds, by) if t == "codes"]
+    most = [top_code(g, n) * f.item() for n, t, f in zip(s.ins, kinds, by) if t == "codes"]
     # beyond, the sum is clipped whatever the shortcut adds
     enough = max(s.how["hi"], *most) + 0.5 if most else math.inf
     first, second = _terms(g, s, x, kinds, by, bias, enough=enough)
     return g.add(
-        "QLinearAdd", [*first, *second, g.const(np.float32(1)), g.const(0, np.uint8)],
+        "QLinearAdd", [*first, *second, g.const(np.float32(1)), g.const(zero, np.uint8)],
         domain="com.microsoft"
     )
 
@@ -315,18 +417,19 @@ def _two_real(g: _Fast, s: Step, x: list[str], kinds: list[str]) -> str:
     )
 
 # %% ../nbs/5_deploy/11_fast_onnx.ipynb #b3fab654
-FORMS = (*EXACT_FORMS, "fast")
+FORMS = ("portable", *EXACT_FORMS, "fast")
 
 def export_onnx(
     net: IntegerNetwork,  # from `integer.convert`
     path: str | Path,
-    form: str = "qdq",  # "qdq", "integer" or "fast"
+    form: str = "portable",  # "portable", "qdq", "integer" or "fast"
     # for "fast": some training images, which set the range of residual sums
     x: Optional[Tensor] = None,
     # its graph has an input `images` [N, C, H, W] float32 and an output `logits` [N, classes]
 ) -> Exported:
     "Write a network as ONNX; `ConvertError` where a form cannot hold it."
     if form not in FORMS: raise ValueError(f"form must be one of {', '.join(FORMS)}; got {form!r}")
+    if form == "portable": return export_portable(net, path, x)
     if form != "fast": return export_exact(net, path, form, x)
     if x is None:
         raise ValueError("form fast needs some images x, which set the range of residual sums")
@@ -334,7 +437,10 @@ def export_onnx(
     g = _Fast(net, x)
     at = write_steps(g, _fast)
     codes = {a: (at[n], 1.0) for a, n in net.acts.items()}
-    made = Exported(graph_model(g, "com.microsoft"), form, codes)
+    zero = {a: 128 for a, n in net.acts.items() if g.kinds[n] == "offset"}
+    sources = {a: made_by(g, n) for a, n in net.acts.items()}
+    why = {a: g.inexact[n] for a, n in sources.items() if n in g.inexact}
+    made = Exported(graph_model(g, "com.microsoft"), form, codes, zero, why)
     return write_checked(net, made, path, x)
 
 # %% ../nbs/5_deploy/11_fast_onnx.ipynb #f464f49d
