@@ -146,7 +146,9 @@ def _moves(g: Graph, s: Step, x: list[str], channels_last: bool) -> Optional[str
     if s.kind != "gather": return None
     flat = g.add("Flatten", x, axis=1)
     if (s.data["table"] < 0).any(): flat = _zero_at_end(g, flat, 1, 2)
-    return g.add("Gather", [flat, g.const(s.data["table"].numpy(), np.int64)], axis=1)
+    table = s.data["table"].numpy()
+    flat = g.add("Gather", [flat, g.const(table.flatten(), np.int64)], axis=1)
+    return g.add("Reshape", [flat, g.const([0, *table.shape], np.int64)])
 
 # %% ../nbs/5_deploy/08_onnx.ipynb #67318b40
 def _axis(axis: int, dim: int, channels_last: bool) -> int:
@@ -356,7 +358,7 @@ class Exported:
     model: "onnx.ModelProto"
     form: str
     codes: dict[str, tuple[str, float]]
-    zero: dict[str, int] = field(default_factory=dict)  # PACT → the code that stands for 0, if not 0
+    zero: dict[str, int] = field(default_factory=dict)  # PACT → what stands for 0, if not 0
     inexact: dict[str, str] = field(default_factory=dict)  # PACT → why its codes may be others
 
     def read(self, act: str, found: dict[str, np.ndarray]) -> Tensor:

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['ENOUGH', 'double_kernel', 'Rounding', 'rounding_of', 'top_code', 'made_by', 'margins', 'room', 'better_bias',
            'pairs_of', 'pair_margin', 'float_error', 'better_step', 'clear_ties', 'exact_codes', 'deciding', 'proved',
-           'byte_kernel', 'float_kernel']
+           'byte_kernel', 'float_kernel', 'every_pair', 'wrong_pairs']
 
-# %% ../nbs/5_deploy/10_ties.ipynb #7c44f865
+# %% ../nbs/5_deploy/10_ties.ipynb #8f3d023d
 import copy
 from dataclasses import dataclass
 from functools import partial
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, fx, nn
 from .integer import IntegerNetwork, Step, convert
 from .levels import KEEP, first_input, op_name
-from .onnx_graph import Graph, factors
+from .onnx_graph import Graph, factors, session
 
-# %% ../nbs/5_deploy/10_ties.ipynb #97275321
+# %% ../nbs/5_deploy/10_ties.ipynb #78db3cb4
 @dataclass
 class Rounding:
     "How one tensor of whole numbers becomes codes: z = f·a + b, a number a channel, float64 [C]."
@@ -42,7 +42,7 @@ class Rounding:
         z = self.f * self.near(b) + b[..., None, :]
         return (z - self.ties()[:, None]).abs().amin(-2)
 
-# %% ../nbs/5_deploy/10_ties.ipynb #e85f9f2b
+# %% ../nbs/5_deploy/10_ties.ipynb #7e06e52d
 def rounding_of(g: Graph, s: Step) -> Optional[Rounding]:
     "How a step rounds, if what it rounds is one tensor with a number a channel; else None."
     if s.kind != "requant" or len(s.ins) != 1: return None
@@ -63,7 +63,7 @@ def top_code(g: Graph, name: str) -> int:
     low, high = g.code_range(name)
     return max(high, -low)
 
-# %% ../nbs/5_deploy/10_ties.ipynb #02bf7678
+# %% ../nbs/5_deploy/10_ties.ipynb #2efe88e3
 def made_by(g: Graph, name: str) -> str:
     "The step that rounded a tensor of codes, above what only moves them."
     while g.steps[name].kind not in ("requant", "encode"): name = g.steps[name].ins[0]
@@ -75,14 +75,14 @@ def margins(net: IntegerNetwork) -> dict[str, float]:
     found = {a: rounding_of(g, g.steps[made_by(g, n)]) for a, n in net.acts.items()}
     return {a: r.margin().min().item() for a, r in found.items() if r is not None}
 
-# %% ../nbs/5_deploy/10_ties.ipynb #d617807d
+# %% ../nbs/5_deploy/10_ties.ipynb #860bba90
 def room(s: Step, top: int) -> Tensor:
     """The largest whole r of each output channel: neither a byte nor a pair of products in 16
     bits overflows; 0: none fits."""
     most = s.data["weight"].long().abs().flatten(1).amax(1).clamp(min=1)
     return min(127, 32767 // (2 * top)) // most
 
-# %% ../nbs/5_deploy/10_ties.ipynb #fce5722f
+# %% ../nbs/5_deploy/10_ties.ipynb #421635d9
 ENOUGH = 1e-4  # steps: a hundred times what float32 errs at 4 bits
 
 def _places(r: Rounding, fits: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ def better_bias(
     found = places.gather(0, best[None])[0]
     return torch.where(found.isfinite(), found, r.b)
 
-# %% ../nbs/5_deploy/10_ties.ipynb #b02fb1eb
+# %% ../nbs/5_deploy/10_ties.ipynb #6d873947
 def pairs_of(g: Graph, s: Step) -> Optional[tuple]:
     "(f₀·q₀ for every code q₀, the same of q₁, bias) of a sum of two tensors of codes, in steps."
     if s.kind != "requant" or len(s.ins) != 2: return None
@@ -124,7 +124,7 @@ def _holds_codes(g: Graph, name: str) -> bool:
     moves = ("slice", "pad", "take", "gather", "reshape", "flatten", "maxpool")
     return s.kind in moves and _holds_codes(g, s.ins[0])
 
-# %% ../nbs/5_deploy/10_ties.ipynb #97f9ed73
+# %% ../nbs/5_deploy/10_ties.ipynb #2d3e643c
 def pair_margin(s: Step, terms: tuple) -> float:
     "Steps between a tie and the nearest sum of two codes."
     one, two, b = terms
@@ -143,7 +143,7 @@ def better_step(margin: Callable, enough: float) -> float:
     good = [t for m, t in found if m >= enough]
     return good[0] if good else max(found)[1]
 
-# %% ../nbs/5_deploy/10_ties.ipynb #0ed12d8f
+# %% ../nbs/5_deploy/10_ties.ipynb #3c6aef16
 def _bias_of(model: fx.GraphModule, act: str) -> Optional[nn.Parameter]:
     "The bias added before a PACT, with nothing but moves and max-pools between; else None."
     mods = dict(model.named_modules())
@@ -162,7 +162,7 @@ def _fits(g: Graph, s: Step, r: Rounding) -> Tensor:
     found = room(made, top_code(g, made.ins[0])) if made.kind == "conv" else torch.zeros(1).long()
     return torch.where(found > 0, found, 127).expand(len(r.f))
 
-# %% ../nbs/5_deploy/10_ties.ipynb #e919c9b8
+# %% ../nbs/5_deploy/10_ties.ipynb #dea6e828
 def _step_to_move(g: Graph, s: Step, model: fx.GraphModule, at: dict) -> Optional[tuple]:
     "(PACT whose α is moved, margin at a factor of it, margin that is enough), if a step needs one."
     terms, r = pairs_of(g, s), rounding_of(g, s)
@@ -180,7 +180,7 @@ def _step_to_move(g: Graph, s: Step, model: fx.GraphModule, at: dict) -> Optiona
 def _is_grid(model: nn.Module, act: str) -> bool:
     return getattr(model.get_submodule(act), "of_sum", False)
 
-# %% ../nbs/5_deploy/10_ties.ipynb #dabcaf5c
+# %% ../nbs/5_deploy/10_ties.ipynb #ef1cc067
 @torch.no_grad()
 def _move_steps(model: fx.GraphModule, x: Tensor) -> None:
     "Move steps of clips that ties cannot be kept from otherwise, in place; each at most once."
@@ -195,7 +195,7 @@ def _move_steps(model: fx.GraphModule, x: Tensor) -> None:
         alpha *= better_step(margin, enough)
         done.add(act)
 
-# %% ../nbs/5_deploy/10_ties.ipynb #42c9fb0c
+# %% ../nbs/5_deploy/10_ties.ipynb #70d956e1
 @torch.no_grad()
 def _move_biases(model: fx.GraphModule, x: Tensor, enough: float) -> dict[str, dict]:
     "Move the biases before PACTs, in place; PACT → moved (accumulators, largest)."
@@ -213,7 +213,7 @@ def _move_biases(model: fx.GraphModule, x: Tensor, enough: float) -> dict[str, d
         rows[at[s.out]] = dict(moved=off.max().item())
     return rows
 
-# %% ../nbs/5_deploy/10_ties.ipynb #0c86b2a7
+# %% ../nbs/5_deploy/10_ties.ipynb #64cc2bf4
 def clear_ties(
     model: fx.GraphModule,  # a quantized network in evaluation mode; not changed
     x: Tensor,  # a few images, as for `convert`
@@ -231,7 +231,7 @@ def clear_ties(
             for a in after}
     return low, pd.DataFrame.from_dict(rows, orient="index")
 
-# %% ../nbs/5_deploy/10_ties.ipynb #51f16658
+# %% ../nbs/5_deploy/10_ties.ipynb #5565ec90
 def exact_codes(s: Step, a: Tensor) -> Tensor:
     "Codes of accumulators [n, C] as the integer network has them, int64."
     z = s.data["factor0"] * a + s.data["bias"] + (1 << (s.how["shift"] - 1))
@@ -248,7 +248,7 @@ def proved(s: Step, r: Rounding, kernel: Callable) -> int:
     a = deciding(r)
     return int((kernel(a) != exact_codes(s, a)).sum())
 
-# %% ../nbs/5_deploy/10_ties.ipynb #11e2fd3f
+# %% ../nbs/5_deploy/10_ties.ipynb #6d241cd5
 def byte_kernel(r_sign: Tensor, whole: Tensor, unit: Tensor, s: Step, zero: int) -> Callable:
     "QLinearConv: rint((r·a + B)·m) in float32 around `zero`, kept in a byte, clipped."
     def codes(a: Tensor) -> Tensor:
@@ -265,3 +265,33 @@ def float_kernel(f: Tensor, b: Tensor, s: Step, dtype: torch.dtype = torch.float
     return codes
 
 double_kernel = partial(float_kernel, dtype=torch.float64)
+
+# %% ../nbs/5_deploy/10_ties.ipynb #cd067965
+def every_pair(
+    g: Graph, s: Step,
+    zeros: list[int],  # the byte that stands for code 0 in each term
+) -> tuple[list[Tensor], "onnx.ModelProto"]:
+    "Every pair of codes of a sum, int64, and a model of one QLinearAdd that takes their bytes."
+    from onnx import TensorProto, helper
+    tiny, per, ins = Graph(g.net, 21), 2.0 ** -s.how["shift"], []
+    for name, f, z in zip("ab", factors(s), zeros):
+        ins += [name, tiny.const(np.float32((f.double() * per).item())), tiny.const(z, np.uint8)]
+    ins += [tiny.const(np.float32(1)), tiny.const(128 if s.how["lo"] < 0 else 0, np.uint8)]
+    tiny.add("QLinearAdd", ins, "y", domain="com.microsoft")
+    kind = partial(helper.make_tensor_value_info, elem_type=TensorProto.UINT8, shape=["n"])
+    ends = [kind("a"), kind("b")], [kind("y")]
+    sets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+    graph = helper.make_graph(tiny.nodes, "pairs", *ends, tiny.constants)
+    codes = [torch.arange(lo, hi + 1) for lo, hi in map(g.code_range, s.ins)]
+    both = [t.flatten() for t in torch.meshgrid(*codes, indexing="ij")]
+    return both, helper.make_model(graph, opset_imports=sets, ir_version=10)
+
+# %% ../nbs/5_deploy/10_ties.ipynb #0258b699
+def wrong_pairs(g: Graph, s: Step, zeros: list[int]) -> int:
+    "How many pairs of codes the runtime adds to another code than the integer network."
+    both, model = every_pair(g, s, zeros)
+    fed = {n: (q + z).numpy().astype(np.uint8) for n, q, z in zip("ab", both, zeros)}
+    lo, hi, shift = s.how["lo"], s.how["hi"], s.how["shift"]
+    y = torch.from_numpy(session(model).run(None, fed)[0]).long() - (128 if lo < 0 else 0)
+    z = sum(f * q for f, q in zip(factors(s), both)) + (1 << (shift - 1))
+    return int((y.clamp(lo, hi) != (z >> shift).clamp(lo, hi)).sum())

@@ -16,6 +16,7 @@ from pact_nb.layers import calibrate, quantize
 from pact_nb.onnx_export import FORMS, export_onnx
 from pact_nb.onnx_graph import graphs_agreement, session
 from pact_nb.packed import load_network, save_network
+from pact_nb.portable import RUNTIMES, in_runtimes
 from pact_nb.qonnx_export import export_qonnx, qonnx_agreement
 
 onnxruntime.set_default_logger_severity(3)
@@ -55,12 +56,15 @@ def test_every_code_is_equal(name, tmp_path):
     assert torch.equal(again, logits) and all(torch.equal(back[n], q) for n, q in codes.items())
 
     graphs = {f: export_onnx(net, tmp_path / f, f, x) for f in FORMS}
-    for form, off in (("integer", 1e-4), ("qdq", 1e-3), ("fast", 0.1)):
+    for form, off in (("portable", 1e-3), ("integer", 1e-4), ("qdq", 1e-3), ("fast", 0.1)):
         result = session(tmp_path / form).run(None, {"images": x.numpy()})[0]
         assert (torch.from_numpy(result) - logits).abs().max() <= off * logits.abs().max(), form
     found = graphs_agreement(net, graphs, [x])
     found["qonnx"] = qonnx_agreement(net, export_qonnx(net, tmp_path / "q", len(x)), x)
-    assert all(found[f]["differ"] <= TIES for f in ("integer", "qdq", "qonnx")), found
+    assert all(found[f]["differ"] <= TIES for f in ("portable", "integer", "qdq", "qonnx")), found
+    others = in_runtimes(net, graphs["portable"], x)
+    assert set(others.index) == set(RUNTIMES) and (others.differ <= TIES).all(), others
+    assert (others.off[others.differ == 0] <= 1e-3).all(), others
 
 
 @pytest.mark.parametrize("name", [n for n, c in NETWORKS.items() if c.says])
