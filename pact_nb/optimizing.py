@@ -39,19 +39,23 @@ def param_groups(
     lambda_alpha: Optional[float] = None,
     alpha_lr: float = 1.0,  # learning rate of α as a multiple of `lr`
     lambda_w_alpha: float = 0.0,  # of ½·λ·Σα² for learned clips of weights
-) -> list[dict]:  # groups "weights", "no_decay", "alpha", "weight_clips" for a torch optimizer
+    # groups "weights", "no_decay", "alpha", "weight_clips", "grids" for a torch optimizer
+) -> list[dict]:
     "Each parameter in exactly one group; empty groups are left out."
-    clip = {id(p): p for p in alphas(model).values()}  # an α that two modules share, once
+    grids = {id(m.alpha): m.alpha for m in model.modules() if getattr(m, "of_sum", False)}
+    # an α that two modules share, once
+    clip = {id(p): p for p in alphas(model).values() if id(p) not in grids}
     if lambda_w_alpha: clip_w = {id(p): p for p in weight_clips(model).values()}
     else: clip_w = {}  # they do not decay, as batch norm does not
-    rest = [p for p in model.parameters() if id(p) not in clip | clip_w]
+    rest = [p for p in model.parameters() if id(p) not in clip | clip_w | grids]
     wide, narrow = [p for p in rest if p.dim() > 1], [p for p in rest if p.dim() <= 1]
     lam = weight_decay if lambda_alpha is None else lambda_alpha
     groups = [dict(name="weights", params=wide, lr=lr, weight_decay=weight_decay),
               dict(name="no_decay", params=narrow, lr=lr, weight_decay=0.0),
               dict(name="alpha", params=list(clip.values()), lr=lr * alpha_lr, weight_decay=lam),
               dict(name="weight_clips", params=list(clip_w.values()), lr=lr,
-                   weight_decay=lambda_w_alpha)]
+                   weight_decay=lambda_w_alpha),
+              dict(name="grids", params=list(grids.values()), lr=lr * alpha_lr, weight_decay=0.0)]
     return [g for g in groups if g["params"]]
 
 # %% ../nbs/4_training/15_optimizing.ipynb #9cac847f
