@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMS', 'export_onnx', 'export_all', 'said_of']
 
-# %% ../nbs/5_deploy/12_exports.ipynb #ea77009d
+# %% ../nbs/5_deploy/12_exports.ipynb #0bfa204e
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Optional
 import torch
@@ -19,7 +19,7 @@ from .packed import save_network
 from .portable import export_portable
 from .ties import clear_ties
 
-# %% ../nbs/5_deploy/12_exports.ipynb #1b1335a8
+# %% ../nbs/5_deploy/12_exports.ipynb #0d9d4db6
 FORMS = ("portable", *EXACT_FORMS, "fast")
 
 def export_onnx(
@@ -37,7 +37,7 @@ def export_onnx(
         raise ValueError("form fast needs some images x, which set the range of residual sums")
     return export_fast(net, path, x)
 
-# %% ../nbs/5_deploy/12_exports.ipynb #79b24748
+# %% ../nbs/5_deploy/12_exports.ipynb #07ed74b3
 def _compare(
     model: torch.nn.Module, net: IntegerNetwork, graphs: dict[str, Exported], batches: Iterable
 ) -> dict[str, dict]:
@@ -63,9 +63,9 @@ def _compare(
             for k, v in f.items(): told[n][k] += v
     return told
 
-# %% ../nbs/5_deploy/12_exports.ipynb #9129b4ed
+# %% ../nbs/5_deploy/12_exports.ipynb #1c3dbfe3
 def _prepared(model: torch.nn.Module, x: Tensor) -> tuple[torch.nn.Module, Optional[float]]:
-    "(the network, by how many accumulators biases moved) with ties cleared, if its sums have grids."
+    "(the network with ties cleared, by how many accumulators), if its sums have grids."
     if not any(getattr(m, "of_sum", False) for m in model.modules()): return model, None
     model, table = clear_ties(model, x)
     return model, table.moved.max()
@@ -79,7 +79,7 @@ def _first(batches: Iterable, n: Optional[int]) -> Iterator:
         yield (x, *y) if y else x
         n = None if n is None else n - len(x)
 
-# %% ../nbs/5_deploy/12_exports.ipynb #59fb9708
+# %% ../nbs/5_deploy/12_exports.ipynb #f61a5f89
 def export_all(
     model: torch.nn.Module,  # a quantized network
     batches: Iterable,  # to compare on: images [N, C, H, W], or (images, labels [N]); read once
@@ -87,10 +87,8 @@ def export_all(
     x: Tensor,  # some training images, for the ranges of form "fast"
     about: Optional[dict] = None,  # plain values to keep in the packed file
     images: Optional[int] = None,  # compare on the first so many; None: on all
-    # file: bytes, codes, differ, top1_equal, images, top1 (with labels), not_proved (of "fast")
-) -> "pandas.DataFrame":
-    """Write the packed file and the ONNX graphs of a network, and compare each with the network it
-    is made from, ties cleared where sums have grids; `ConvertError` if it has no integer form."""
+) -> "pandas.DataFrame":  # file: bytes, codes, differ, top1_equal, images, top1, not_proved
+    "Write and compare all files, ties cleared where sums have grids; `ConvertError` as `convert`."
     import pandas as pd
     model, moved = _prepared(model, x)
     net, folder, rows = convert(model, x), Path(folder), []
@@ -107,7 +105,7 @@ def export_all(
     table.attrs |= dict(inexact=graphs["fast"].inexact, moved=moved)
     return table.astype({"not_proved": "Int64"})
 
-# %% ../nbs/5_deploy/12_exports.ipynb #15ec0b82
+# %% ../nbs/5_deploy/12_exports.ipynb #79b43d9a
 def said_of(table: "pandas.DataFrame") -> str:
     "What was moved, and what of `export_all`'s files is not exact, with its accuracy; or ''."
     fast, why, moved = table.loc["network-fast.onnx"], table.attrs["inexact"], table.attrs["moved"]
@@ -117,5 +115,5 @@ def said_of(table: "pandas.DataFrame") -> str:
     first = "; ".join(f"{a}: {w}" for a, w in list(why.items())[:2])
     more = f" and {len(why) - 2} more" if len(why) > 2 else ""
     good = f", top-1 {fast.top1:.2%}" if "top1" in table else ""
-    return (told + "; " * bool(told) + f"network-fast.onnx is not exact ({first}{more}): {fast.top1_equal} of {fast.images}"
-            f" decisions are the network's{good}")
+    return (told + "; " * bool(told) + f"network-fast.onnx is not exact ({first}{more}):"
+            f" {fast.top1_equal} of {fast.images} decisions are the network's{good}")

@@ -123,12 +123,36 @@ static void test_codes() {
   }
 }
 
+static void test_bits() {
+  auto u8 = at::TensorOptions().dtype(at::kByte);
+  using F = Tensor(const Tensor&, const Tensor&, int64_t, int64_t, int64_t, int64_t, int64_t);
+  using G =
+      Tensor(const Tensor&, const Tensor&, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t);
+  Tensor q = at::randint(0, 4, {2, 6, 7, 8}, u8), w = 2 * at::randint(0, 2, {5, 8, 3, 3}) - 1;
+  Tensor want = at::conv2d(q.permute({0, 3, 1, 2}).to(at::kDouble), w.to(at::kDouble), {}, 1, 1)
+                    .permute({0, 2, 3, 1});
+  Tensor words = at::zeros({9, 1, 5}, at::kLong), places = at::zeros({1, 9, 2, 32}, u8);
+  auto W = w.to(at::kLong).contiguous();
+  for (int64_t o = 0; o < 5; o++)
+    for (int64_t c = 0; c < 8; c++)
+      for (int64_t t = 0; t < 9; t++) {
+        if (W[o][c][t / 3][t % 3].item<int64_t>() < 0) continue;
+        words[t][0][o] += int64_t(1) << c;
+        places[0][t][c / 4][o] += 1 << (c % 4);
+      }
+  Tensor count = op<F>("pact_nb::bit_count").call(q, words, 5, 3, 1, 1, 2);
+  check("bits by counting, 5 channels of 8", off(count.to(at::kDouble), want), 0);
+  Tensor look = op<G>("pact_nb::bit_lookup").call(q, places, 5, 3, 1, 1, 3, 0);
+  check("bits by look-up, 5 channels of 8", off(look.to(at::kDouble), want), 0);
+}
+
 int main() {
   at::manual_seed(0);
   test_norm_pact();
   test_gradient();
   test_dorefa();
   test_codes();
+  test_bits();
   std::printf("%d failed\n", failed);
   return failed;
 }
