@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['load_bits', 'pack_places', 'pack_words', 'bit_conv']
 
-# %% ../nbs/5_deploy/19_bits.ipynb #7a94220c
+# %% ../nbs/5_deploy/19_bits.ipynb #0845ca92
 from typing import Optional
 import torch
 from torch import Tensor
 from .fused import load_library, source_of
 
-# %% ../nbs/5_deploy/19_bits.ipynb #c7598c25
+# %% ../nbs/5_deploy/19_bits.ipynb #8b5e72f2
 _why: Optional[str] = None  # '' once the operators are there
 
 def load_bits() -> str:
@@ -27,7 +27,7 @@ def _signs(w: Tensor) -> Tensor:
     if w.shape[1] % 4: raise ValueError(f"channels must be a multiple of 4; got {w.shape[1]}")
     return (w > 0).permute(0, 2, 3, 1).flatten(1, 2)
 
-# %% ../nbs/5_deploy/19_bits.ipynb #28f31650
+# %% ../nbs/5_deploy/19_bits.ipynb #15c0818a
 def pack_places(
     w: Tensor,  # −1 or 1, [O, C, s, s], C a multiple of 4
     level: int,  # 0 plain, 2 AVX2, 512 AVX-512
@@ -47,14 +47,14 @@ def pack_words(
     words = torch.cat([bits, bits.new_zeros(*bits.shape[:2], -bits.shape[2] % 64)], 2)
     return (words.unflatten(2, (-1, 64)) << torch.arange(64)).sum(-1).permute(1, 2, 0).contiguous()
 
-# %% ../nbs/5_deploy/19_bits.ipynb #6c1a676c
+# %% ../nbs/5_deploy/19_bits.ipynb #ea9faea8
 def bit_conv(
     q: Tensor,  # codes of k bits, uint8 [N, H, W, C]
     w: Tensor,  # weights, −1 or 1, [O, C, s, s]
     k: int,  # bits of the codes, 1-5; 1-8 by counting
     stride: int = 1,
     padding: int = 0,
-    how: str = "lookup",  # or "count"
+    *, how: str = "lookup",  # or "count"
     level: Optional[int] = None,  # 0 plain, 2 AVX2, 512 AVX-512; None: the best there is
 ) -> Tensor:  # sums, int32 [N, H', W', O]
     """A convolution of codes with one-bit weights, exact. `ValueError` or `RuntimeError` for what

@@ -274,7 +274,7 @@ def _fast_requant(g: _Fast, s: Step, x: list[str], kinds: list[str], dim: int) -
         y = _qlinear(g, step, x[0], by[0], bias, out_scale=1.0, zero=zero)
     elif _in_8_bits(g, s, kinds):
         _prove_sum(g, s, kinds)
-        y = _two_codes(g, s, x, kinds, by, bias, zero)
+        y = _two_codes(g, s, x, kinds, by, bias)
     else: y = _by_floats(g, s, [_as_float(g, n, v, dim) for n, v in zip(s.ins, x)], by, bias, dim)
     if zero: g.kinds[s.out] = "offset"
     return _clipped(g, y, s, zero)
@@ -360,18 +360,15 @@ def _terms(
 
 # %% ../nbs/5_deploy/11_fast_onnx.ipynb #8f1d2942
 def _two_codes(
-    g: _Fast, s: Step, x: list[str], kinds: list[str], by: list[Tensor], bias: Tensor,
-    zero: int
+    g: _Fast, s: Step, x: list[str], kinds: list[str], by: list[Tensor], bias: Tensor
 ) -> str:
     "The sum as codes, by QLinearAdd."
     most = [top_code(g, n) * f.item() for n, t, f in zip(s.ins, kinds, by) if t == "codes"]
     # beyond, the sum is clipped whatever the shortcut adds
     enough = max(s.how["hi"], *most) + 0.5 if most else math.inf
     first, second = _terms(g, s, x, kinds, by, bias, enough=enough)
-    return g.add(
-        "QLinearAdd", [*first, *second, g.const(np.float32(1)), g.const(zero, np.uint8)],
-        domain="com.microsoft"
-    )
+    out = [g.const(np.float32(1)), g.const(128 if s.how["lo"] < 0 else 0, np.uint8)]
+    return g.add("QLinearAdd", [*first, *second, *out], domain="com.microsoft")
 
 def _two_real(g: _Fast, s: Step, x: list[str], kinds: list[str]) -> str:
     "The sum as float32, channels last."

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['FORMS', 'export_onnx', 'export_all', 'said_of']
 
-# %% ../nbs/5_deploy/12_exports.ipynb #0bfa204e
+# %% ../nbs/5_deploy/12_exports.ipynb #d232e049
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, Optional
+from typing import Iterable, Iterator, Optional
 import torch
 from torch import Tensor
 from .fast_onnx import export_fast
@@ -19,7 +19,7 @@ from .packed import save_network
 from .portable import export_portable
 from .ties import clear_ties
 
-# %% ../nbs/5_deploy/12_exports.ipynb #0d9d4db6
+# %% ../nbs/5_deploy/12_exports.ipynb #32a5f3a1
 FORMS = ("portable", *EXACT_FORMS, "fast")
 
 def export_onnx(
@@ -37,7 +37,7 @@ def export_onnx(
         raise ValueError("form fast needs some images x, which set the range of residual sums")
     return export_fast(net, path, x)
 
-# %% ../nbs/5_deploy/12_exports.ipynb #07ed74b3
+# %% ../nbs/5_deploy/12_exports.ipynb #2d705f61
 def _compare(
     model: torch.nn.Module, net: IntegerNetwork, graphs: dict[str, Exported], batches: Iterable
 ) -> dict[str, dict]:
@@ -63,7 +63,7 @@ def _compare(
             for k, v in f.items(): told[n][k] += v
     return told
 
-# %% ../nbs/5_deploy/12_exports.ipynb #1c3dbfe3
+# %% ../nbs/5_deploy/12_exports.ipynb #0b44ef57
 def _prepared(model: torch.nn.Module, x: Tensor) -> tuple[torch.nn.Module, Optional[float]]:
     "(the network with ties cleared, by how many accumulators), if its sums have grids."
     if not any(getattr(m, "of_sum", False) for m in model.modules()): return model, None
@@ -79,7 +79,7 @@ def _first(batches: Iterable, n: Optional[int]) -> Iterator:
         yield (x, *y) if y else x
         n = None if n is None else n - len(x)
 
-# %% ../nbs/5_deploy/12_exports.ipynb #f61a5f89
+# %% ../nbs/5_deploy/12_exports.ipynb #1dfd0deb
 def export_all(
     model: torch.nn.Module,  # a quantized network
     batches: Iterable,  # to compare on: images [N, C, H, W], or (images, labels [N]); read once
@@ -105,7 +105,7 @@ def export_all(
     table.attrs |= dict(inexact=graphs["fast"].inexact, moved=moved)
     return table.astype({"not_proved": "Int64"})
 
-# %% ../nbs/5_deploy/12_exports.ipynb #79b43d9a
+# %% ../nbs/5_deploy/12_exports.ipynb #e0b69cc7
 def said_of(table: "pandas.DataFrame") -> str:
     "What was moved, and what of `export_all`'s files is not exact, with its accuracy; or ''."
     fast, why, moved = table.loc["network-fast.onnx"], table.attrs["inexact"], table.attrs["moved"]

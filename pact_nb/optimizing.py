@@ -45,8 +45,7 @@ def param_groups(
     grids = {id(m.alpha): m.alpha for m in model.modules() if getattr(m, "of_sum", False)}
     # an α that two modules share, once
     clip = {id(p): p for p in alphas(model).values() if id(p) not in grids}
-    if lambda_w_alpha: clip_w = {id(p): p for p in weight_clips(model).values()}
-    else: clip_w = {}  # they do not decay, as batch norm does not
+    clip_w = {id(p): p for p in weight_clips(model).values()} if lambda_w_alpha else {}  # as norms
     rest = [p for p in model.parameters() if id(p) not in clip | clip_w | grids]
     wide, narrow = [p for p in rest if p.dim() > 1], [p for p in rest if p.dim() <= 1]
     lam = weight_decay if lambda_alpha is None else lambda_alpha

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['RUNTIMES', 'guard', 'rearranged', 'whole_map', 'export_portable', 'in_runtimes']
 
-# %% ../nbs/5_deploy/09_portable.ipynb #f8e870c8
+# %% ../nbs/5_deploy/09_portable.ipynb #cdf1fa34
 import math
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Callable, Optional
 import numpy as np
 from torch import Tensor
 from .integer import IntegerNetwork, Step
@@ -19,7 +19,7 @@ from pact_nb.onnx_graph import (
     real_step, run_all, session, shared_step, with_codes, write_checked, write_steps
 )
 
-# %% ../nbs/5_deploy/09_portable.ipynb #4b0c48b1
+# %% ../nbs/5_deploy/09_portable.ipynb #46ec5324
 _LEAST = np.finfo(np.float32).min
 
 def guard(g: Graph, x: str) -> str:
@@ -40,7 +40,7 @@ def _weights(g: Graph, s: Step, linear: bool) -> str:
 
 def _wide(s: Step) -> bool: return bool(s.data["weight"].abs().max() > 127)
 
-# %% ../nbs/5_deploy/09_portable.ipynb #e7a13233
+# %% ../nbs/5_deploy/09_portable.ipynb #5126df1d
 _SIMPLE = ("encode", "requant", "decode", "conv", "linear", "maxpool", "slice", "pad",
            "conv_float", "linear_float", "norm_float", "clip_float", "relu_float", "avgpool")
 
@@ -56,7 +56,7 @@ def rearranged(net: IntegerNetwork) -> bool:
         return s.kind in _SIMPLE or s.kind == "take" and _skips(s)
     return not all(map(simple, net.steps)) or any(len(s.ins) > 2 for s in net.steps)
 
-# %% ../nbs/5_deploy/09_portable.ipynb #0098c288
+# %% ../nbs/5_deploy/09_portable.ipynb #e37a6a40
 def whole_map(s: Step, shape: tuple) -> bool: return tuple(s.how["kernel"]) == shape[2:]
 
 def _mixes(s: Step) -> bool:
@@ -71,7 +71,7 @@ def _skips(s: Step) -> bool:
     steps = [i[1] - i[0] if len(i) > 1 else 1 for i in lists]
     return all(d > 0 and i == list(range(0, i[-1] + 1, d)) for d, i in zip(steps, lists))
 
-# %% ../nbs/5_deploy/09_portable.ipynb #568bc08d
+# %% ../nbs/5_deploy/09_portable.ipynb #99f92adb
 def _codes(g: Graph, x: str, s: Step, linear: bool) -> str:
     "Clip, round into a byte, and back."
     signed = s.how["lo"] < 0
@@ -81,7 +81,7 @@ def _codes(g: Graph, x: str, s: Step, linear: bool) -> str:
     else: q = g.cast(g.add("Round", [g.add("Div", [x, scale])]), "INT8" if signed else "UINT8")
     return g.add("DequantizeLinear", [q, scale, zero])
 
-# %% ../nbs/5_deploy/09_portable.ipynb #3432b345
+# %% ../nbs/5_deploy/09_portable.ipynb #8704366a
 def _mean(g: Graph, s: Step, x: str) -> str:
     "A sum over whole maps as a mean; AveragePool of codes stays in bytes in some runtimes."
     mean = g.add("ReduceMean", [x], axes=[2, 3], keepdims=1)
@@ -97,7 +97,7 @@ def _chosen(g: Graph, s: Step, x: str) -> str:
     rest = Step("take", s.out, s.ins, dict(s.how, axes=list(axes.items())))
     return shared_step(g, rest, [x]) if axes else x
 
-# %% ../nbs/5_deploy/09_portable.ipynb #666b09c1
+# %% ../nbs/5_deploy/09_portable.ipynb #0769d70d
 def _portable(linear: bool) -> Callable:
     "How a step is written, with QuantizeLinear or without."
     def write(g: Graph, s: Step, x: list[str], dims: dict) -> Optional[str]:
@@ -109,7 +109,7 @@ def _portable(linear: bool) -> Callable:
         return guard(g, y) if layer or s.kind == "decode" and s.out != g.net.out else y
     return write
 
-# %% ../nbs/5_deploy/09_portable.ipynb #56361997
+# %% ../nbs/5_deploy/09_portable.ipynb #34d63d32
 def export_portable(
     net: IntegerNetwork,  # from `integer.convert`
     path: str | Path,
@@ -128,7 +128,7 @@ def export_portable(
     codes = {a: (at[n], code_unit(g, n).item()) for a, n in net.acts.items()}
     return write_checked(net, Exported(model, "portable", codes), path, x)
 
-# %% ../nbs/5_deploy/09_portable.ipynb #50f9c23b
+# %% ../nbs/5_deploy/09_portable.ipynb #bf6dcb87
 def _in_onnxruntime(made: Exported, x: Tensor) -> dict[str, np.ndarray]:
     return run_all(with_codes(made), x) | run_all(session(made.model), x)
 
@@ -151,7 +151,7 @@ def _in_reference(made: Exported, x: Tensor) -> dict[str, np.ndarray]:
     run = ReferenceEvaluator(model)
     return dict(zip(run.output_names, run.run(None, {"images": x.numpy()})))
 
-# %% ../nbs/5_deploy/09_portable.ipynb #33e9607b
+# %% ../nbs/5_deploy/09_portable.ipynb #cd32d99e
 def _shown(made: Exported) -> "onnx.ModelProto":
     "The model with its codes as outputs."
     import onnx
@@ -167,7 +167,7 @@ RUNTIMES: dict[str, tuple[str, Callable]] = {  # name → (package, how it runs 
     "ONNX Runtime": ("onnxruntime", _in_onnxruntime), "OpenVINO": ("openvino", _in_openvino),
     "onnx reference": ("onnx", _in_reference)}
 
-# %% ../nbs/5_deploy/09_portable.ipynb #cd4e68f0
+# %% ../nbs/5_deploy/09_portable.ipynb #3c39b3b6
 def in_runtimes(
     net: IntegerNetwork,
     made: Exported,

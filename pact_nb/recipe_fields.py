@@ -84,8 +84,7 @@ class _Quantizers:
     w_quant: str = _f(
         "dorefa", "weight quantizer: dorefa, sawb, or with a learned clip pact, lsq",
         choices=QUANTIZERS)
-    w_scale: str = _f("layer", "of 1-bit weights: one scale a layer or a channel",
-                      choices=("layer", "channel"))
+    w_scale: str = _f("layer", "of 1-bit weights: one scale of each", choices=("layer", "channel"))
     hysteresis: float = _f(
         0.0, "of 1-bit weights: a sign changes only beyond so many mean |w| on the other side",
         lo=0, hi=0.5)
@@ -95,8 +94,7 @@ class _Quantizers:
         "pact", "pact, dorefa (clip at 1, nothing learned) or relu (the float twin; needs a_bits"
         " 32)", choices=("pact", "dorefa", "relu"))
     fp_shortcut: bool = _f(False, "keep the shortcuts of residual blocks in full precision")
-    residual_bits: int = _f(32, "bits of both terms of residual sums, as 8-bit kernels need them",
-                            bits=True)
+    residual_bits: int = _f(32, "bits of both terms of residual sums; kernels take 8", bits=True)
 
 # %% ../nbs/4_training/09_recipe_fields.ipynb #2d6a1327
 @dataclass(frozen=True)

@@ -234,6 +234,6 @@ EVALUATION_FILES = {
         "accuracy at other bits, without training, by `python -m pact_nb.evaluate --a_bits`"
     ),
     "network.safetensors": "packed weights and integers, with `-p export True`",
-    "network-*.onnx": "the network in ONNX, `portable` for any runtime, others for ONNX Runtime, with"
-                      " `-p export True`",
+    "network-*.onnx": "the network in ONNX, `portable` for any runtime, others for ONNX"
+                      " Runtime, with `-p export True`",
 }

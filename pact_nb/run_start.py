@@ -80,8 +80,8 @@ class Weights:
         self.recipe = replace(
             r, w_bits=32, a_bits=32, first_bits=32, last_bits=32, bits_by="", activation="relu",
             w_quant="dorefa", w_scale="layer", hysteresis=0.0, hysteresis_abs=0.0,
-            fp_shortcut=False, residual_bits=32, alpha_from="fixed", alpha_grad="paper", init=None, teacher=None,
-            warmup_epochs=0
+            fp_shortcut=False, residual_bits=32, alpha_from="fixed", alpha_grad="paper",
+            init=None, teacher=None, warmup_epochs=0
         )
 
     def state(self) -> dict[str, torch.Tensor]:

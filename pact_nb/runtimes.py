@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['OPEN', 'BASE', 'opened', 'ratios', 'forms_of', 'measure', 'main']
 
-# %% ../nbs/5_deploy/18_runtimes.ipynb #82558b33
+# %% ../nbs/5_deploy/18_runtimes.ipynb #af276d3a
 import argparse
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -31,7 +31,7 @@ from .runs import load_recipe_data
 from .utils import find_root
 from .zoo import load_pretrained, read_index
 
-# %% ../nbs/5_deploy/18_runtimes.ipynb #477da47d
+# %% ../nbs/5_deploy/18_runtimes.ipynb #94518db2
 def _ort(path: Path) -> Callable:
     run = session(path, threads=1)
     return lambda x: run.run(None, {"images": x})[0]
@@ -55,7 +55,7 @@ def opened(path: Path) -> dict[str, Any]:
             found[name] = f"{type(e).__name__}: {' '.join(str(e).split())}"[-160:]
     return found
 
-# %% ../nbs/5_deploy/18_runtimes.ipynb #0daacf6b
+# %% ../nbs/5_deploy/18_runtimes.ipynb #0fd0a084
 def ratios(seconds: dict[str, list[float]], base: str) -> dict[str, dict]:
     "Name → ms (median), speed (median of the rounds' ratios to `base`), low, high (quartiles), n."
     found = {}
@@ -65,7 +65,7 @@ def ratios(seconds: dict[str, list[float]], base: str) -> dict[str, dict]:
         found[n] = dict(ms=ms, speed=q[1], low=q[0], high=q[2], n=len(v))
     return found
 
-# %% ../nbs/5_deploy/18_runtimes.ipynb #2d46c372
+# %% ../nbs/5_deploy/18_runtimes.ipynb #3b391415
 def forms_of(
     net: IntegerNetwork, folder: Path,
     x: Tensor,  # training images, float32, for the ranges of "fast"
@@ -89,14 +89,14 @@ def forms_of(
             runs[f"{form}, {name}"] = run
     return rows, runs
 
-# %% ../nbs/5_deploy/18_runtimes.ipynb #2e12fcdd
+# %% ../nbs/5_deploy/18_runtimes.ipynb #d339e6c8
 def _codes_in(name: str, made: Any, net: IntegerNetwork, x: Tensor) -> dict:
     "codes, differ: of 64 images, where the runtime shows them."
     got, mine = RUNTIMES[name][1](made, x), net(x)[1]
     differ = sum(int((made.read(a, got) != mine[a].long()).sum()) for a in made.codes)
     return dict(codes=sum(q.numel() for q in mine.values()), differ=differ)
 
-# %% ../nbs/5_deploy/18_runtimes.ipynb #1d795c8a
+# %% ../nbs/5_deploy/18_runtimes.ipynb #cd4d6e31
 BASE = "fp32, ONNX Runtime"
 
 def _float_runs(name: str, folder: Path, x: Tensor) -> dict[str, Callable]:
@@ -105,7 +105,7 @@ def _float_runs(name: str, folder: Path, x: Tensor) -> dict[str, Callable]:
     export_onnx(convert(model, x, floats=True), path := folder / "float.onnx")
     return {f"fp32, {r}": run for r, run in opened(path).items()}
 
-# %% ../nbs/5_deploy/18_runtimes.ipynb #d6be0edc
+# %% ../nbs/5_deploy/18_runtimes.ipynb #00eb1c70
 def measure(
     data_dir: Optional[str | Path] = None, rounds: int = 40, images: Optional[int] = None,
     old: Optional[dict] = None, say: Callable[[str], None] = print,
@@ -132,7 +132,7 @@ def measure(
         say(f"{name}: {len(rows)} files in runtimes")
     return dict(about=_about(rounds, images), networks=out)
 
-# %% ../nbs/5_deploy/18_runtimes.ipynb #042aa1ff
+# %% ../nbs/5_deploy/18_runtimes.ipynb #159c10c6
 def _timed(runs: dict[str, Callable], x: np.ndarray, rounds: int) -> dict:
     return ratios(
         time_rounds({n: lambda run=run: run(x) for n, run in runs.items()}, Tensor(), rounds), BASE)
@@ -144,7 +144,7 @@ def _about(rounds: int, images: Optional[int]) -> dict:
     return dict(machine=platform.machine(), processor=kinds, threads=1, rounds=rounds,
                 images=images, **packages)
 
-# %% ../nbs/5_deploy/18_runtimes.ipynb #a63df772
+# %% ../nbs/5_deploy/18_runtimes.ipynb #0a5682f3
 def main(argv: Optional[list[str]] = None) -> int:
     "`python -m pact_nb.runtimes`: exit code 0, or 2 with a reason."
     said = "Forms × runtimes of the zoo's networks, and their times."

@@ -137,15 +137,15 @@ def _quantized_shortcuts(gm: fx.GraphModule) -> None:
         gm.delete_submodule(n.target)
 
 # %% ../nbs/2_networks/07_shortcuts.ipynb #48024dac
-def _sums(gm: fx.GraphModule) -> list[tuple]:
-    "(sum, its two sides) of every sum of two tensors that follow the image."
+def _sums(gm: fx.GraphModule) -> list[fx.Node]:
+    "Every sum of two tensors that follow the image."
     data, found = set(), []
     for n in gm.graph.nodes:
         if n.op == "placeholder" or data & set(n.all_input_nodes): data.add(n)
-        if n.target not in (*ADDS, "add", "add_"): continue
-        sides = [argument(n, i, name) for i, name in enumerate(("input", "other"))]
-        if all(isinstance(s, fx.Node) and s in data for s in sides): found.append((n, sides))
+        if n.target in (*ADDS, "add", "add_") and all(s in data for s in _sides(n)): found.append(n)
     return found
+
+def _sides(n: fx.Node) -> list: return [argument(n, i, k) for i, k in enumerate(("input", "other"))]
 
 # %% ../nbs/2_networks/07_shortcuts.ipynb #5cd1cf78
 def _drop_grids(gm: fx.GraphModule) -> dict[str, SignedPACT]:
@@ -187,9 +187,9 @@ def _put_grid(gm: fx.GraphModule, name: str, node: fx.Node, users: list) -> fx.N
 # %% ../nbs/2_networks/07_shortcuts.ipynb #e50a60fd
 def _sum_grids(gm: fx.GraphModule, plan: Plan, old: dict) -> None:
     "Put both sides of every sum on grids, and the sum too where more than activations read it."
-    sites = _sites([n for n, _ in _sums(gm)])
-    for total, sides in _sums(gm):
-        for i, side in enumerate(dict.fromkeys(sides)):
+    sites = _sites(_sums(gm))
+    for total in sites:
+        for i, side in enumerate(dict.fromkeys(_sides(total))):
             mods = dict(gm.named_modules())
             kind, names = source_of(side, mods)
             if kind == "levels" and all(mods[a].k != FLOAT for a in names): continue

@@ -7,7 +7,7 @@ __all__ = ['ENOUGH', 'double_kernel', 'Rounding', 'rounding_of', 'top_code', 'ma
            'pairs_of', 'pair_margin', 'float_error', 'better_step', 'clear_ties', 'exact_codes', 'deciding', 'proved',
            'byte_kernel', 'float_kernel', 'every_pair', 'wrong_pairs']
 
-# %% ../nbs/5_deploy/10_ties.ipynb #8f3d023d
+# %% ../nbs/5_deploy/10_ties.ipynb #575c0ab5
 import copy
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from .integer import IntegerNetwork, Step, convert
 from .levels import KEEP, first_input, op_name
 from .onnx_graph import Graph, factors, session
 
-# %% ../nbs/5_deploy/10_ties.ipynb #78db3cb4
+# %% ../nbs/5_deploy/10_ties.ipynb #40894056
 @dataclass
 class Rounding:
     "How one tensor of whole numbers becomes codes: z = f·a + b, a number a channel, float64 [C]."
@@ -42,7 +42,7 @@ class Rounding:
         z = self.f * self.near(b) + b[..., None, :]
         return (z - self.ties()[:, None]).abs().amin(-2)
 
-# %% ../nbs/5_deploy/10_ties.ipynb #7e06e52d
+# %% ../nbs/5_deploy/10_ties.ipynb #e14139f5
 def rounding_of(g: Graph, s: Step) -> Optional[Rounding]:
     "How a step rounds, if what it rounds is one tensor with a number a channel; else None."
     if s.kind != "requant" or len(s.ins) != 1: return None
@@ -63,7 +63,7 @@ def top_code(g: Graph, name: str) -> int:
     low, high = g.code_range(name)
     return max(high, -low)
 
-# %% ../nbs/5_deploy/10_ties.ipynb #2efe88e3
+# %% ../nbs/5_deploy/10_ties.ipynb #710e32b1
 def made_by(g: Graph, name: str) -> str:
     "The step that rounded a tensor of codes, above what only moves them."
     while g.steps[name].kind not in ("requant", "encode"): name = g.steps[name].ins[0]
@@ -75,14 +75,14 @@ def margins(net: IntegerNetwork) -> dict[str, float]:
     found = {a: rounding_of(g, g.steps[made_by(g, n)]) for a, n in net.acts.items()}
     return {a: r.margin().min().item() for a, r in found.items() if r is not None}
 
-# %% ../nbs/5_deploy/10_ties.ipynb #860bba90
+# %% ../nbs/5_deploy/10_ties.ipynb #18b81148
 def room(s: Step, top: int) -> Tensor:
     """The largest whole r of each output channel: neither a byte nor a pair of products in 16
     bits overflows; 0: none fits."""
     most = s.data["weight"].long().abs().flatten(1).amax(1).clamp(min=1)
     return min(127, 32767 // (2 * top)) // most
 
-# %% ../nbs/5_deploy/10_ties.ipynb #421635d9
+# %% ../nbs/5_deploy/10_ties.ipynb #32cce134
 ENOUGH = 1e-4  # steps: a hundred times what float32 errs at 4 bits
 
 def _places(r: Rounding, fits: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ def better_bias(
     found = places.gather(0, best[None])[0]
     return torch.where(found.isfinite(), found, r.b)
 
-# %% ../nbs/5_deploy/10_ties.ipynb #6d873947
+# %% ../nbs/5_deploy/10_ties.ipynb #72599977
 def pairs_of(g: Graph, s: Step) -> Optional[tuple]:
     "(f₀·q₀ for every code q₀, the same of q₁, bias) of a sum of two tensors of codes, in steps."
     if s.kind != "requant" or len(s.ins) != 2: return None
@@ -124,7 +124,7 @@ def _holds_codes(g: Graph, name: str) -> bool:
     moves = ("slice", "pad", "take", "gather", "reshape", "flatten", "maxpool")
     return s.kind in moves and _holds_codes(g, s.ins[0])
 
-# %% ../nbs/5_deploy/10_ties.ipynb #2d3e643c
+# %% ../nbs/5_deploy/10_ties.ipynb #fc66932d
 def pair_margin(s: Step, terms: tuple) -> float:
     "Steps between a tie and the nearest sum of two codes."
     one, two, b = terms
@@ -143,7 +143,7 @@ def better_step(margin: Callable, enough: float) -> float:
     good = [t for m, t in found if m >= enough]
     return good[0] if good else max(found)[1]
 
-# %% ../nbs/5_deploy/10_ties.ipynb #3c6aef16
+# %% ../nbs/5_deploy/10_ties.ipynb #44c24bfa
 def _bias_of(model: fx.GraphModule, act: str) -> Optional[nn.Parameter]:
     "The bias added before a PACT, with nothing but moves and max-pools between; else None."
     mods = dict(model.named_modules())
@@ -162,7 +162,7 @@ def _fits(g: Graph, s: Step, r: Rounding) -> Tensor:
     found = room(made, top_code(g, made.ins[0])) if made.kind == "conv" else torch.zeros(1).long()
     return torch.where(found > 0, found, 127).expand(len(r.f))
 
-# %% ../nbs/5_deploy/10_ties.ipynb #dea6e828
+# %% ../nbs/5_deploy/10_ties.ipynb #f40e832f
 def _step_to_move(g: Graph, s: Step, model: fx.GraphModule, at: dict) -> Optional[tuple]:
     "(PACT whose α is moved, margin at a factor of it, margin that is enough), if a step needs one."
     terms, r = pairs_of(g, s), rounding_of(g, s)
@@ -180,7 +180,7 @@ def _step_to_move(g: Graph, s: Step, model: fx.GraphModule, at: dict) -> Optiona
 def _is_grid(model: nn.Module, act: str) -> bool:
     return getattr(model.get_submodule(act), "of_sum", False)
 
-# %% ../nbs/5_deploy/10_ties.ipynb #ef1cc067
+# %% ../nbs/5_deploy/10_ties.ipynb #2cefe9ce
 @torch.no_grad()
 def _move_steps(model: fx.GraphModule, x: Tensor) -> None:
     "Move steps of clips that ties cannot be kept from otherwise, in place; each at most once."
@@ -195,7 +195,7 @@ def _move_steps(model: fx.GraphModule, x: Tensor) -> None:
         alpha *= better_step(margin, enough)
         done.add(act)
 
-# %% ../nbs/5_deploy/10_ties.ipynb #70d956e1
+# %% ../nbs/5_deploy/10_ties.ipynb #1d6694b5
 @torch.no_grad()
 def _move_biases(model: fx.GraphModule, x: Tensor, enough: float) -> dict[str, dict]:
     "Move the biases before PACTs, in place; PACT → moved (accumulators, largest)."
@@ -213,7 +213,7 @@ def _move_biases(model: fx.GraphModule, x: Tensor, enough: float) -> dict[str, d
         rows[at[s.out]] = dict(moved=off.max().item())
     return rows
 
-# %% ../nbs/5_deploy/10_ties.ipynb #64cc2bf4
+# %% ../nbs/5_deploy/10_ties.ipynb #de21d649
 def clear_ties(
     model: fx.GraphModule,  # a quantized network in evaluation mode; not changed
     x: Tensor,  # a few images, as for `convert`
@@ -231,7 +231,7 @@ def clear_ties(
             for a in after}
     return low, pd.DataFrame.from_dict(rows, orient="index")
 
-# %% ../nbs/5_deploy/10_ties.ipynb #5565ec90
+# %% ../nbs/5_deploy/10_ties.ipynb #55b848d8
 def exact_codes(s: Step, a: Tensor) -> Tensor:
     "Codes of accumulators [n, C] as the integer network has them, int64."
     z = s.data["factor0"] * a + s.data["bias"] + (1 << (s.how["shift"] - 1))
@@ -248,7 +248,7 @@ def proved(s: Step, r: Rounding, kernel: Callable) -> int:
     a = deciding(r)
     return int((kernel(a) != exact_codes(s, a)).sum())
 
-# %% ../nbs/5_deploy/10_ties.ipynb #6d241cd5
+# %% ../nbs/5_deploy/10_ties.ipynb #2b193335
 def byte_kernel(r_sign: Tensor, whole: Tensor, unit: Tensor, s: Step, zero: int) -> Callable:
     "QLinearConv: rint((r·a + B)·m) in float32 around `zero`, kept in a byte, clipped."
     def codes(a: Tensor) -> Tensor:
@@ -266,7 +266,7 @@ def float_kernel(f: Tensor, b: Tensor, s: Step, dtype: torch.dtype = torch.float
 
 double_kernel = partial(float_kernel, dtype=torch.float64)
 
-# %% ../nbs/5_deploy/10_ties.ipynb #cd067965
+# %% ../nbs/5_deploy/10_ties.ipynb #71ed4f69
 def every_pair(
     g: Graph, s: Step,
     zeros: list[int],  # the byte that stands for code 0 in each term
@@ -286,7 +286,7 @@ def every_pair(
     both = [t.flatten() for t in torch.meshgrid(*codes, indexing="ij")]
     return both, helper.make_model(graph, opset_imports=sets, ir_version=10)
 
-# %% ../nbs/5_deploy/10_ties.ipynb #0258b699
+# %% ../nbs/5_deploy/10_ties.ipynb #ec924565
 def wrong_pairs(g: Graph, s: Step, zeros: list[int]) -> int:
     "How many pairs of codes the runtime adds to another code than the integer network."
     both, model = every_pair(g, s, zeros)
