@@ -116,4 +116,4 @@ def said_of(table: "pandas.DataFrame") -> str:
     more = f" and {len(why) - 2} more" if len(why) > 2 else ""
     good = f", top-1 {fast.top1:.2%}" if "top1" in table else ""
     return (told + "; " * bool(told) + f"network-fast.onnx is not exact ({first}{more}):"
-            f" {fast.top1_equal} of {fast.images} decisions are the network's{good}")
+            f" {int(fast.top1_equal)} of {int(fast.images)} decisions are the network's{good}")

@@ -64,7 +64,9 @@ def make_optimizer(model: nn.Module, r: Recipe) -> torch.optim.Optimizer:
     groups = param_groups(model, r.lr, r.weight_decay, r.lambda_alpha, r.alpha_lr,
                           r.lambda_w_alpha)
     if r.optimizer == "adam":
-        return torch.optim.Adam(groups, betas=(r.momentum, r.beta2), eps=r.eps, fused=True)
+        on_gpu = next(model.parameters()).device.type == "cuda"  # where its steps are recorded
+        return torch.optim.Adam(groups, betas=(r.momentum, r.beta2), eps=r.eps, fused=True,
+                                capturable=on_gpu)
     return _zero_momenta(torch.optim.SGD(groups, momentum=r.momentum, fused=True))
 
 def _zero_momenta(opt: torch.optim.Optimizer) -> torch.optim.Optimizer:
