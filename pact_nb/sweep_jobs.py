@@ -124,7 +124,7 @@ def jobs(
     a_bits: list[int],  # 1-8 or 32
     w_bits: str | list[int] = "same",  # "same": as the activations
     activations: list[str] = ("pact",),  # pact, dorefa, relu
-    seeds: int = 1,  # 0 … seeds-1, all settings of one before the next
+    seeds: int = 1,  # 0 … seeds-1; the whole table of one before the next
     extra: Optional[dict] = None,  # as for `train.ipynb`; left out where they have no effect
 ) -> list[dict]:  # parameters of one run each
     """All combinations, checked; `ValueError` or `TypeError` names what is wrong before anything
@@ -139,7 +139,6 @@ def jobs(
         for act in dict.fromkeys(activations)
         for w, a in _pairs(a_bits, w_bits, act)
     ]
-    # seeds outermost: a sweep that is stopped early has a whole table of fewer seeds
     out = [s | dict(seed=i) for i in range(seeds) for s in _with_extra(settings, extra)]
     [(name, often), *_] = Counter(run_name(from_params(j)) for j in out).most_common(1)
     if often > 1: raise ValueError(f"two jobs are named {name}")
