@@ -113,11 +113,10 @@ def measure(
     """Tables of all packed networks of the zoo: forms × runtimes, and times at batch 1 and 128.
     What `old` has of the same file, on the same processor with the same packages, stays."""
     torch.set_num_threads(1)
-    _, index = read_index()
     same = old["networks"] if old and old["about"] == _about(rounds, images) else {}
     recipe = dict(recipe="cifar10_resnet20_short", data_dir=data_dir, valid_fraction=0.0)
     data, out = load_recipe_data(from_params(recipe), find_root()), {}
-    for name, entry in index.items():
+    for name, entry in read_index()[1].items():
         if not entry["file"].endswith(".safetensors"): continue
         if same.get(name, {}).get("sha256") == entry["sha256"]: out[name] = same[name]; continue
         given = load_pretrained(name)
