@@ -92,10 +92,10 @@ def export_all(
     import pandas as pd
     model, moved = _prepared(model, x)
     net, folder, rows = convert(model, x), Path(folder), []
-    path = {form: folder / f"network-{form}.onnx" for form in FORMS}
-    path["packed"] = folder / "network.safetensors"
+    path = dict(packed=folder / "network.safetensors")
+    path |= {form: folder / f"network-{form}.onnx" for form in FORMS}
     graphs = {form: export_onnx(net, path[form], form, x) for form in FORMS}
-    save_network(net, path["packed"], about)
+    save_network(net, path["packed"], (about or {}) | dict(ties_cleared=moved) if moved else about)
     for n, found in _compare(model, net, graphs, _first(batches, images)).items():
         right, labels = found.pop("right"), found.pop("labels")
         row = dict(file=path[n].name, bytes=path[n].stat().st_size, **found)

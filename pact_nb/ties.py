@@ -36,6 +36,11 @@ class Rounding:
         p = (self.ties()[:, None] - b[..., None, :]) / self.f
         return torch.nan_to_num(p.round()).clamp(-self.most, self.most)
 
+    def above(self, b: Tensor) -> Tensor:
+        "The first accumulator above each tie for biases `b` [..., C]: [..., ties, C]."
+        p = (self.ties()[:, None] - b[..., None, :]) / self.f
+        return torch.nan_to_num(p.ceil()).clamp(-self.most, self.most + 1)
+
     def margin(self, b: Optional[Tensor] = None) -> Tensor:
         "Steps between a tie and the nearest accumulator, for other biases `b` [..., C]: [..., C]."
         b = self.b if b is None else b
@@ -98,10 +103,13 @@ def better_bias(
     fits: Tensor,  # the largest m of each channel, int64 [C]
     enough: float = ENOUGH,  # margin, in steps
 ) -> Tensor:  # float64 [C]
-    "The nearest bias whose margin is enough, else the one of the largest margin."
+    """Of the biases whose margin is enough, the nearest that changes fewest codes; else the one of
+    the largest margin."""
     places = _places(r, fits)
-    margin = torch.where(places.isfinite(), r.margin(places.nan_to_num(posinf=0.0)), -1.0)
-    off = torch.where(margin >= enough, (places - r.b).abs(), torch.inf)
+    finite = places.nan_to_num(posinf=0.0)
+    margin = torch.where(places.isfinite(), r.margin(finite), -1.0)
+    changed = (r.above(finite) - r.above(r.b)).abs().sum(-2)
+    off = torch.where(margin >= enough, changed + ((places - r.b) / r.f).abs() / 2, torch.inf)
     best = torch.where(off.amin(0).isfinite(), off.argmin(0), margin.argmax(0))
     found = places.gather(0, best[None])[0]
     return torch.where(found.isfinite(), found, r.b)
