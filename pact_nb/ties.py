@@ -41,11 +41,14 @@ class Rounding:
         p = (self.ties()[:, None] - b[..., None, :]) / self.f
         return torch.nan_to_num(p.ceil()).clamp(-self.most, self.most + 1)
 
-    def margin(self, b: Optional[Tensor] = None) -> Tensor:
-        "Steps between a tie and the nearest accumulator, for other biases `b` [..., C]: [..., C]."
-        b = self.b if b is None else b
-        z = self.f * self.near(b) + b[..., None, :]
-        return (z - self.ties()[:, None]).abs().amin(-2)
+# %% ../nbs/5_deploy/10_ties.ipynb #3a678ada
+def _margin(self: Rounding, b: Optional[Tensor] = None) -> Tensor:
+    "Steps between a tie and the nearest accumulator, for other biases `b` [..., C]: [..., C]."
+    b = self.b if b is None else b
+    z = self.f * self.near(b) + b[..., None, :]
+    return (z - self.ties()[:, None]).abs().amin(-2)
+
+Rounding.margin = _margin
 
 # %% ../nbs/5_deploy/10_ties.ipynb #e14139f5
 def rounding_of(g: Graph, s: Step) -> Optional[Rounding]:
@@ -98,6 +101,7 @@ def _places(r: Rounding, fits: Tensor) -> Tensor:
     bad = (m > fits).repeat(2, 1) | ~places.isfinite() | (torch.cat([whole] * 2).abs() > 2**22)
     return torch.where(bad, torch.inf, places)
 
+# %% ../nbs/5_deploy/10_ties.ipynb #d43a3bd9
 def better_bias(
     r: Rounding,
     fits: Tensor,  # the largest m of each channel, int64 [C]
