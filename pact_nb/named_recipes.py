@@ -74,7 +74,7 @@ _PAPER = {
     "width": "as published",
     **dict.fromkeys(
         ("min_lr", "teacher_weight", "temperature", "norm_batches", "hysteresis",
-         "hysteresis_abs", "lambda_w_alpha"),
+         "hysteresis_abs", "lambda_w_alpha", "residual_bits"),
         "not used"
     ),
     "beta2": "none given: Adam's default",
