@@ -120,6 +120,7 @@ def export_portable(
 ) -> Exported:
     "Write a network as ONNX for any runtime; `ConvertError` where that cannot be."
     import onnx
+    if batch is not None and batch < 1: raise ValueError(f"batch must be at least 1; got {batch}")
     check_single(net)
     g, linear = Graph(net, 13), not rearranged(net) if linear is None else linear
     at = write_steps(g, _portable(linear))
