@@ -409,7 +409,7 @@ def export_subject(
     s: Subject, data: Data, part: str, top1: float, images: Optional[int] = None
 ) -> "pandas.DataFrame":
     "Packed file and ONNX graphs of a network, compared on `images` images of the part."
-    from pact_nb.onnx_export import export_all
+    from pact_nb.onnx_export import export_all, images_for
 
     some, split = next(iter(batches(data.train, s.recipe, data)))[0], getattr(data, part)
     about = dict(
@@ -417,8 +417,8 @@ def export_subject(
         top1=top1, recipe=asked(s.recipe), data_sha256=data.sha256
     )
     model = s.model(data).to(memory_format=torch.contiguous_format)
-    images = images or (len(split) if len(split) <= 10_000 else 1_000)
-    return export_all(model, batches(split, s.recipe, data), s.folder, some, about, images)
+    count = images_for(len(split), images)
+    return export_all(model, batches(split, s.recipe, data), s.folder, some, about, count)
 
 # %% ../nbs/5_deploy/16_evaluate_command.ipynb #7ada6935
 if __name__ == "__main__" and "__file__" in globals(): sys.exit(main())  # not in the notebook

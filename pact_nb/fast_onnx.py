@@ -82,11 +82,11 @@ def _whole(g: _Fast, s: Step, factor: Tensor, bias: Tensor) -> tuple[Tensor, Ten
 
 # %% ../nbs/5_deploy/11_fast_onnx.ipynb #4fc3dd5a
 def _qlinear(
-    g: _Fast, s: Step, x: str, factor: Tensor, bias: Tensor, *, out_scale: float, zero: int
+    g: _Fast, s: Step, x: str, whole: tuple, *, out_scale: float, zero: int
 ) -> str:
-    """QLinearConv, channels last, whose output is factor·acc + bias, in steps of out_scale
-    around `zero`."""
-    r, b, unit = _whole(g, s, factor, bias)
+    """QLinearConv, channels last, with what `_whole` made of factor and bias, whose output is
+    factor·acc + bias, in steps of out_scale around `zero`."""
+    r, b, unit = whole
     w = s.data["weight"].long() * r.view(-1, *[1] * (s.data["weight"].dim() - 1))
     bias, how = [g.const(b.numpy(), np.int32)], conv_attributes(s.how)
     w, unit = w.numpy(), unit.numpy()
@@ -216,11 +216,9 @@ def _with_pad(g: _Fast, name: str) -> bool:
     )
 
 def _slice_and_pad(g: _Fast, cut: Step, pad: Step, x: str) -> str:
-    """A shortcut's slice and pad in one QLinearConv: 1×1, with stride, weights 1 from each
-    channel to its new place."""
-    n, (before, after) = g.shapes[cut.out][1], pad.how["channels"]
-    w = np.pad(np.eye(n), ((before, after), (0, 0)))[:, :, None, None]
-    return _byte_conv(g, x, w, np.ones(()), strides=cut.how["steps"])
+    "A shortcut's slice and pad in one QLinearConv."
+    (before, after), n = pad.how["channels"], g.shapes[cut.out][1]
+    return _selected(g, cut, x, [-1] * before + list(range(n)) + [-1] * after, cut.how["steps"])
 
 # %% ../nbs/5_deploy/11_fast_onnx.ipynb #9fc73c3e
 def _as_selection(g: _Fast, s: Step) -> Optional[tuple[list, list]]:
@@ -269,9 +267,9 @@ def _fast_requant(g: _Fast, s: Step, x: list[str], kinds: list[str], dim: int) -
     by, bias = [f.double() * per for f in factors(s)], s.data["bias"].double() * per
     plain = max(bias.dim(), *(f.dim() for f in by)) < 2 and kinds == ["acc"]
     if plain and _fits(g, s.ins[0]):
-        step = g.steps[s.ins[0]]
-        _prove(g, s, byte_kernel(*_whole(g, step, by[0], bias), s, zero))
-        y = _qlinear(g, step, x[0], by[0], bias, out_scale=1.0, zero=zero)
+        whole = _whole(g, step := g.steps[s.ins[0]], by[0], bias)
+        _prove(g, s, byte_kernel(*whole, s, zero))
+        y = _qlinear(g, step, x[0], whole, out_scale=1.0, zero=zero)
     elif _in_8_bits(g, s, kinds):
         _prove_sum(g, s, kinds)
         y = _two_codes(g, s, x, kinds, by, bias)
@@ -294,16 +292,16 @@ def _by_floats(
 ) -> str:
     "Bytes of a sum of floats; in float64 where float32 would not do and one term is all there is."
     zero = 128 if s.how["lo"] < 0 else 0
-    as_codes = lambda y, to: g.add("QuantizeLinear", [
-        _last(g, y, dim), g.const(np.float32(1)), g.const(to, np.uint8)])
+    as_codes = lambda y: g.add("QuantizeLinear", [
+        _last(g, y, dim), g.const(np.float32(1)), g.const(zero, np.uint8)])
     alone = len(by) == 1 and rounding_of(g, s) is not None
     if _prove(g, s, float_kernel(by[0], bias, s) if alone else None) or not alone:
-        return as_codes(affine(g, x, by, bias, dim), zero)
+        return as_codes(affine(g, x, by, bias, dim))
     del g.inexact[s.out]
     if not _prove(g, s, double_kernel(by[0], bias, s)):
-        return as_codes(affine(g, x, by, bias, dim), zero)
+        return as_codes(affine(g, x, by, bias, dim))
     y = affine(g, [g.cast(v, "DOUBLE") for v in x], by, bias, dim, np.float64)
-    return as_codes(g.cast(g.add("Round", [y]), "FLOAT"), zero)
+    return as_codes(g.cast(g.add("Round", [y]), "FLOAT"))
 
 # %% ../nbs/5_deploy/11_fast_onnx.ipynb #676b6113
 def _prove(g: _Fast, s: Step, kernel: Optional[Callable]) -> bool:
@@ -349,12 +347,10 @@ def _terms(
     out, bearer = [], _bearer(g, s)
     for i, (n, t) in enumerate(zip(s.ins, kinds)):
         u = min(g.ranges[s.out][i], enough) / 127 if t == "acc" else by[i].item()
-        q = (
-            _qlinear(g, g.steps[n], x[i], by[i], bias if i == bearer else torch.zeros(()),
-                     out_scale=u, zero=128)
-            if t == "acc"
-            else x[i]
-        )
+        q = x[i]
+        if t == "acc":
+            whole = _whole(g, g.steps[n], by[i], bias if i == bearer else torch.zeros(()))
+            q = _qlinear(g, g.steps[n], q, whole, out_scale=u, zero=128)
         out.append([q, g.const(np.float32(u)), g.const(0 if t == "codes" else 128, np.uint8)])
     return out
 

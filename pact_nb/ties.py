@@ -209,7 +209,7 @@ def _move_steps(model: fx.GraphModule, x: Tensor) -> None:
 
 # %% ../nbs/5_deploy/10_ties.ipynb #1d6694b5
 @torch.no_grad()
-def _move_biases(model: fx.GraphModule, x: Tensor, enough: float) -> dict[str, dict]:
+def _move_biases(model: fx.GraphModule, x: Tensor, enough: float) -> dict[str, float]:
     "Move the biases before PACTs, in place; PACT → moved (accumulators, largest)."
     net, rows = convert(model, x), {}
     g = Graph(net, 21)
@@ -222,7 +222,7 @@ def _move_biases(model: fx.GraphModule, x: Tensor, enough: float) -> dict[str, d
         new = better_bias(r, _fits(g, s, r), enough)
         bias += ((new - r.b) * s.how["unit"]).to(bias.dtype)
         off = ((new - r.b) / r.f).abs().nan_to_num(posinf=0.0)
-        rows[at[s.out]] = dict(moved=off.max().item())
+        rows[at[s.out]] = off.max().item()
     return rows
 
 # %% ../nbs/5_deploy/10_ties.ipynb #de21d649
@@ -239,7 +239,7 @@ def clear_ties(
     _move_steps(low, x)
     moved = _move_biases(low, x, enough)
     after = margins(convert(low, x))
-    rows = {a: dict(moved=moved.get(a, {}).get("moved", 0.0), before=before[a], after=after[a])
+    rows = {a: dict(moved=moved.get(a, 0.0), before=before[a], after=after[a])
             for a in after}
     return low, pd.DataFrame.from_dict(rows, orient="index")
 
