@@ -70,10 +70,13 @@ class Steps:
         )
         self.rank, self.world, self.images = rank, world, len(split)
         self.mean, self.std = mean.view(1, -1, 1, 1), std.view(1, -1, 1, 1)
+        self.most = torch.full((), 255.0, device=mean.device)  # a tensor: see `normalise`
 
     def __len__(self) -> int: return max(1, -(-self.images // self.batch_size) - self._merged())
     def __iter__(self) -> Iterator: return self.epoch(0)
-    def normalise(self, x: Tensor) -> Tensor: return (x / 255).sub_(self.mean).div_(self.std)
+    def normalise(self, x: Tensor) -> Tensor:
+        "float32 from uint8; a GPU would turn `x / 255` into a product, other in 126 of 256 values."
+        return (x / self.most).sub_(self.mean).div_(self.std)
 
     def _merged(self) -> bool:
         "Whether the last batch has fewer than 2 images for each process and joins the one before."

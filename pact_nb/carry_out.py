@@ -509,6 +509,7 @@ def _finish(job: Job, model: nn.Module, data: Data, out: Fit) -> None:
         test_interval=wilson(top1, len(labels)), valid_top1=best["valid_top1"],
         valid_n=len(data.valid), train_top1=best["train_top1"], best_epoch=out.best_epoch,
         chosen_by="validation" if len(data.valid) else "last epoch", mode=out.mode,
+        recorded=out.recorded,
         parameters=sum(p.numel() for p in model.parameters()), **job.others,
         alphas={n: a.item() for n, a in alphas(model).items()},
         train_seconds=sum(h["seconds"] for h in out.history)

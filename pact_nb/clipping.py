@@ -9,7 +9,7 @@ __all__ = ['TINY', 'ALPHA_GRADS', 'AlphaError', 'check_alpha', 'check_grad', 'pa
 import math
 from torch import Tensor, nn
 import torch
-from .core import FLOAT, GridState, check_bits, n_steps, straight_through
+from .core import FLOAT, GridState, check_bits, n_steps, step_of, straight_through
 
 # %% ../nbs/1_method/02_pact.ipynb #e51b6e91
 # puts ties of Eq. 1 on the paper's side; float32 and bfloat16 hold it, float16 does not
@@ -87,7 +87,7 @@ def pact(
     a0 = _checked(a)
     y = z = torch.minimum(xf.detach().clamp(min=0), a0)
     if k != FLOAT:
-        s = a0 / n_steps(k)
+        s = step_of(a0, n_steps(k))
         y = torch.round(z / s) * s
     ac = _per_channel(_slowed(a, x, k, grad), xf)
     return straight_through(y, _with_rounding(_eq1(xf, ac), ac, z, y, a0, grad)).to(x.dtype)

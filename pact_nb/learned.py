@@ -12,7 +12,7 @@ import math
 from typing import NamedTuple
 import torch
 from torch import Tensor
-from .core import FLOAT, check_bits, n_steps, straight_through
+from .core import FLOAT, check_bits, n_steps, step_of, straight_through
 from .clipping import TINY, check_alpha
 from .weights import sawb_alpha
 
@@ -33,7 +33,7 @@ def pact_weight(
     "PACT on weights: learned two-sided clip, 2^k symmetric levels without a zero."
     if check_bits(k) == FLOAT: return w
     wf, a, a0 = _clip_level(w, alpha)
-    half, s = 2 ** (k - 1), a0 / n_steps(k)
+    half, s = 2 ** (k - 1), step_of(a0, n_steps(k))
     cell = torch.floor(wf.detach() / (2 * s)).clamp(-half, half - 1)
     surrogate = 0.5 * ((wf + a - TINY).abs() - (wf - a + TINY).abs())
     return straight_through((2 * cell + 1) * s, surrogate).to(w.dtype)
@@ -58,10 +58,10 @@ def lsq_weight(
     q = n_steps(check_lsq(k) - 1)
     wf, a, a0 = _clip_level(w, alpha)
     slow = a0 + (a - a0) * (q**1.5 / math.sqrt(w.numel()))
-    s = slow / q
+    s = step_of(slow, q)
     z = torch.clamp(wf / s, -q - 1, q)
     return straight_through(
-        torch.round(z.detach()) * (a0 / q), (z + (torch.round(z) - z).detach()) * s
+        torch.round(z.detach()) * step_of(a0, q), (z + (torch.round(z) - z).detach()) * s
     ).to(w.dtype)
 
 # %% ../nbs/1_method/07_learned_clips.ipynb #dc62511f

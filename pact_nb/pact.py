@@ -11,7 +11,7 @@ import torch
 from pact_nb.clipping import (
     PACT, TINY, _checked, _per_channel, _slowed, _with_rounding, _working, check_grad
 )
-from .core import FLOAT, check_bits, n_steps, straight_through
+from .core import FLOAT, check_bits, n_steps, step_of, straight_through
 
 # %% ../nbs/1_method/03_two_sided.ipynb #71e66f52
 # what stands on the pages before this one, under the name it always had
@@ -21,7 +21,7 @@ from .clipping import ALPHA_GRADS, AlphaError, check_alpha, clip, pact  # noqa: 
 def _signed_codes(y: Tensor, a: Tensor, k: int) -> Tensor:
     "Nearest level of the symmetric grid with a zero; ±α at 1 bit."
     if k == 1: return torch.where(y < 0, -a, a)
-    s = a / n_steps(k - 1)
+    s = step_of(a, n_steps(k - 1))
     return torch.round(y / s) * s
 
 def pact_signed(

@@ -70,9 +70,10 @@ class Trainer:
         self.done, self.step, self.spent, self.lr = 0, 0, 0.0, r.lr
         self.device = next(model.parameters()).device
         if self.device.type == "cpu": keep_freed_memory()
-        self.net, self.layout, self.compiled, self.mode = (
-            _shared(model, world, r), torch.contiguous_format, None, "eager"
-        )
+        self.compiled, self.mode, self.layout = None, "eager", torch.contiguous_format
+        # before the wrapper: its buckets keep the strides that they find
+        if self.device.type == "cuda": _channels_last(self)
+        self.net = _shared(model, world, r)
         _start_engine(self, mode)
         self.optimizer = make_optimizer(model, r)
         self.schedule = make_schedule(self.optimizer, r, len(train))
@@ -82,7 +83,7 @@ class Trainer:
         self.told: set[str] = set()  # layers whose α was reported as too far above its input
         self.random = any(isinstance(m, nn.modules.dropout._DropoutNd) for m in model.modules())
         # the host looks at flags of earlier steps and never waits
-        self.lag = self.device.type != "cpu" and r.amp != "float16"
+        self.lag = self.device.type != "cpu"
         self.whole: Optional[WholeStep] = None
         _counters(self)
         if self.device.type == "cuda": on_gpu(self)
@@ -104,15 +105,15 @@ def _start_engine(self: Trainer, mode: Optional[str]) -> None:
         image * self.train.images * self.r.epochs, image * self.full, self.r.compile, self.r.fused,
         able
     )
-    (fused, codes, compiled), why = engine_of(mode) if mode else rule(fusable), ""
+    asked, why = engine_of(mode) if mode else rule(fusable), ""
+    if asked[0] and not fusable: asked = rule(False)  # begun on a CPU, continued on a GPU
+    fused, codes, compiled = asked
     if fused:
         fused, codes, why = _fuse(self, codes)
         if not fused:
             self.say(f"no fused operators, training without: {why}")
             compiled = compiled if mode else rule(False)[2]
-    if fused or self.device.type == "cuda":
-        self.layout = torch.channels_last
-        self.model.to(memory_format=self.layout)
+    if fused: _channels_last(self)
     if compiled: compiled, why = _compile(self, xb, why)
     self.mode = engine_name(fused, codes, compiled, why)
 
@@ -138,6 +139,10 @@ def _compile(self: Trainer, xb: Tensor, why: str) -> tuple[bool, str]:
     return self.compiled is not None, "; ".join(filter(None, (why, no)))
 
 # %% ../nbs/4_training/17_trainer.ipynb #9f3b59cb
+def _channels_last(self: Trainer) -> None:
+    self.layout = torch.channels_last
+    self.model.to(memory_format=self.layout)
+
 def _laid_out(self: Trainer, x: Tensor) -> Tensor:
     "`x` in the memory format of the network: channels last where the engine wants it."
     return x.contiguous(memory_format=self.layout) if x.dim() == 4 else x
@@ -160,8 +165,10 @@ def _shared(model: nn.Module, world: World, r: Recipe) -> nn.Module:
         isinstance(m, QuantWeight) and m.learns() for m in model.modules()
     )
     devices = [device.index] if device.type == "cuda" else None
-    # a learned weight clip has no part in the loss before the warm-up ends
-    return DistributedDataParallel(model, device_ids=devices, find_unused_parameters=idle)
+    # a learned weight clip has no part in the loss before the warm-up ends; buffers of rank 0 are
+    # given to all once an epoch (`same_buffers`), not in each step
+    return DistributedDataParallel(model, device_ids=devices, find_unused_parameters=idle,
+                                   broadcast_buffers=False, gradient_as_bucket_view=True)
 
 # %% ../nbs/4_training/17_trainer.ipynb #837b3dd0
 def _counters(self: Trainer) -> None:
@@ -173,13 +180,13 @@ def _counters(self: Trainer) -> None:
     # 1 from the first bad step on; the same for this process alone; that step
     self.bad, self.mine, self.bad_at = zeros(()), zeros(()), zeros((), dtype=torch.int64)
     self.flag, self.copied = torch.zeros((), pin_memory=self.device.type == "cuda"), None
-    self.seen, self.skipped = 0, 0
+    self.seen, self.skipped = 0, zeros(())
 
 # %% ../nbs/4_training/17_trainer.ipynb #f8fb50dc
 def _reset(self: Trainer) -> None:
     "New sums for a new epoch."
-    for t in (self.loss, self.right, self.pull, self.floored): t.zero_()
-    self.seen, self.skipped, self.spent = 0, 0, 0.0
+    for t in (self.loss, self.right, self.pull, self.floored, self.skipped): t.zero_()
+    self.seen, self.spent = 0, 0.0
     self.lr = float(self.optimizer.param_groups[0]["lr"])
 
 @torch.no_grad()
@@ -266,27 +273,30 @@ def _step(self: Trainer, t: int, xb: Tensor, yb: Tensor) -> None:
         with self.net.no_sync() if alone else contextlib.nullcontext():
             bad = bad | _backward(self, t, x, y, total)
     _flag(self, bad, t); _look(self)
-    if _update(self): self.schedule.step()
+    _update(self); self.schedule.step()
 
 # %% ../nbs/4_training/17_trainer.ipynb #e017d5b8
-def _update(self: Trainer) -> bool:
-    """Let the gradients act, and note what pulled on each α; False if float16 skipped the step
-    and scaled the loss down."""
+def _update(self: Trainer) -> None:
+    """Let the gradients act, and note what pulled on each α. Where float16 overflows, the
+    optimizer skips the step and the loss is scaled down; the host does not wait to know."""
     self.scaler.unscale_(self.optimizer)
     pull = (
         torch.stack([torch.zeros_like(a) if a.grad is None else a.grad for a in self.alphas])
         if self.alphas
-        else 0
+        else self.pull * 0
     )
-    scale = self.scaler.get_scale()
+    scale = self.scaler._get_scale_async() if self.scaler.is_enabled() else None
+    before = scale if scale is None else scale.clone()
     self.scaler.step(self.optimizer)
     self.scaler.update()
     self.optimizer.zero_grad(set_to_none=True)
-    if self.scaler.get_scale() < scale: self.skipped += 1; return False
+    if scale is not None:
+        lost = scale < before
+        self.skipped += lost
+        pull = pull.masked_fill(lost, 0)
     self.pull += pull
     if self.alphas: _floor(self)
     if self.clips: _floor_clips(self)
-    return True
 
 # %% ../nbs/4_training/17_trainer.ipynb #fb0bf796
 @torch.no_grad()
@@ -350,10 +360,8 @@ def tensor_rates(self: Trainer) -> None:
         g["lr"] = torch.as_tensor(g["lr"], dtype=kind, device=self.device)
 
 def on_gpu(self: Trainer) -> None:
-    """Use `WholeStep` where a step needs no host: one process, one part, no loss scaling, no
-    dropout."""
-    if self.world.size > 1 or self.r.accumulate > 1 or self.r.amp == "float16" or self.random:
-        return
+    "Use `WholeStep` where a step needs no host: one process, one part, no dropout."
+    if self.world.size > 1 or self.r.accumulate > 1 or self.random: return
     self.whole, self.lag = WholeStep(self), True
     tensor_rates(self)
 
@@ -418,9 +426,9 @@ def _fetch(batches: Iterator, stop: Callable[[], bool]) -> Iterator:
 def _end_epoch(self: Trainer, last: Optional[Tensor]) -> dict:
     "Check, count, and the row of the epoch; `last` is its last batch, None if paused behind it."
     _settle(self); _check_finite(self); _check_reach(self, last)
-    if self.skipped:
+    if skipped := int(self.skipped):
         self.say(
-            f"epoch {self.done + 1}: {self.skipped} of {len(self.train)} steps overflowed float16"
+            f"epoch {self.done + 1}: {skipped} of {len(self.train)} steps overflowed float16"
             " and were skipped"
         )
     self.done, self.step = self.done + 1, 0

@@ -42,7 +42,7 @@ def get_state(self: Trainer) -> dict:
         torch.stack([self.loss, self.right, torch.tensor(float(self.seen), device=self.device)])
     )
     return dict(
-        done=self.done, step=self.step, spent=self.spent, lr=self.lr, skipped=self.skipped,
+        done=self.done, step=self.step, spent=self.spent, lr=self.lr, skipped=int(self.skipped),
         mode=self.mode, sums=sums.clone(), pull=self.pull.clone(), floored=self.floored.clone(),
         model=self.model.state_dict(), optimizer=_plain(self.optimizer.state_dict()),
         schedule=_plain(self.schedule.state_dict()), scaler=self.scaler.state_dict()
@@ -54,9 +54,8 @@ def set_state(self: Trainer, s: dict) -> None:
     self.model.load_state_dict(s["model"]); self.optimizer.load_state_dict(s["optimizer"])
     _as_parameters(_zero_momenta(self.optimizer)); self.schedule.load_state_dict(s["schedule"])
     if s["scaler"]: self.scaler.load_state_dict(s["scaler"])
-    self.done, self.step, self.spent, self.lr, self.skipped = (
-        s["done"], s["step"], s["spent"], s["lr"], s["skipped"]
-    )
+    self.done, self.step, self.spent, self.lr = s["done"], s["step"], s["spent"], s["lr"]
+    self.skipped.fill_(s["skipped"])
     if from_main((self.done, self.step)) != (self.done, self.step):
         raise ValueError(
             "the processes have different checkpoints; put the run's folder on a disk that all"
@@ -120,6 +119,7 @@ class Fit:
     best_epoch: int = 0
     best_state: dict = field(default_factory=dict)
     mode: str = "eager"
+    recorded: bool = False  # whether whole steps ran as a CUDA graph
     paused: str = ""  # why it stopped before its end: a signal's name or max_minutes
 
 # %% ../nbs/4_training/18_training.ipynb #bc523a9c
@@ -169,6 +169,7 @@ def fit(
     The model ends with the last epoch's weights, not the best."""
     trainer = Trainer(model, train, r, say, world=world, mode=_engine_then(state), teacher=teacher)
     out = _begun(trainer, state)
+    out.recorded = trainer.whole is not None
     on_start(out, trainer)
     while trainer.done < r.epochs and not out.paused:
         if _one_epoch(trainer, out, valid, lambda: _pause(out, trainer, watch, save)):

@@ -8,7 +8,7 @@ __all__ = ['SAWB', 'SAWB_OURS', 'WEIGHT_QUANTIZERS', 'WEIGHT_WARM', 'sawb_alpha'
 # %% ../nbs/1_method/06_sawb.ipynb #5ce1df20
 from torch import Tensor
 import torch
-from .core import FLOAT, check_bits, n_steps, straight_through
+from .core import FLOAT, check_bits, n_steps, step_of, straight_through
 from .dorefa_weights import _squashed, _working, dorefa
 
 # %% ../nbs/1_method/06_sawb.ipynb #03da5177
@@ -41,7 +41,7 @@ def sawb(
     "SAWB weights: 2^k symmetric levels without a zero, identity gradient; all-zero `w` gives 0."
     if check_bits(k) == FLOAT: return w
     wf, half = _working(w), 2 ** (k - 1)
-    s = sawb_alpha(w.detach(), k) / n_steps(k)
+    s = step_of(sawb_alpha(w.detach(), k), n_steps(k))
     cell = torch.floor(wf.detach() / (2 * s + (s == 0))).clamp(-half, half - 1)
     return straight_through((2 * cell + 1) * s, wf).to(w.dtype)
 
