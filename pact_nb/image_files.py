@@ -18,7 +18,7 @@ import torch
 from pact_nb.parquet import (
     check_labels, decode_bytes, image_bytes, open_parquet, parquet_shards, read_group
 )
-from .readers import IMAGE_SUFFIXES, class_folders, file_fact
+from .readers import class_folders, file_fact, index_files, named_classes
 from .splits import Data, held_out
 from .utils import short_hash
 
@@ -32,26 +32,10 @@ class _Files:
 
 # %% ../nbs/4_training/05_images.ipynb #dae32c60
 def _scan(root: Path, classes: list[str]) -> tuple[_Files, Tensor, list[tuple]]:
-    """Source, labels and (name, size, time) of all images in the class folders of `root`;
-    `ValueError` names the first odd file."""
-    found, labels = [], []
-    for i, c in enumerate(classes):
-        files = sorted(file_fact(f) for f in os.scandir(root / c) if not f.name.startswith("."))
-        for name, size, _ in files:
-            if Path(name).suffix.lower() not in IMAGE_SUFFIXES:
-                raise ValueError(
-                    f"{root / c / name}: only png, jpg and webp are read; convert it or move it"
-                    " away"
-                )
-            if size == 0: raise ValueError(f"{root / c / name}: empty file; copy it again")
-        if not files:
-            raise ValueError(
-                f"{root / c}: no image in it (png, jpg, webp); copy some, or delete the folder in"
-                " both parts"
-            )
-        found += [(f"{c}/{name}", size, time) for name, size, time in files]
-        labels += [i] * len(files)
-    return _Files(root, np.array([os.fsencode(n) for n, *_ in found])), torch.tensor(labels), found
+    "Source, labels and (name, size, time) of all images in the class folders of `root`."
+    found, labels = index_files(root, classes)
+    names = np.array([os.fsencode(n) for n, *_ in found])
+    return _Files(root, names), torch.tensor(labels), found
 
 # %% ../nbs/4_training/05_images.ipynb #42006057
 class _Shards:
@@ -165,7 +149,7 @@ def _from_folders(root: Path, how: dict) -> ImageData:
     train, test, classes = class_folders(root, ("val", "validation", "test"))
     scans = [(p, *_scan(p, classes)) for p in (train, test)]
     return _assemble(
-        [(s, y) for _, s, y, _ in scans], classes,
+        [(s, y) for _, s, y, _ in scans], named_classes(classes),
         [(f"{p.name}/{n}", *rest) for p, _, _, found in scans for n, *rest in found], **how
     )
 

@@ -180,7 +180,7 @@ class ImageBatches(Steps):
         self.loader = DataLoader(
             dataset, batch_sampler=self.keys, num_workers=workers, worker_init_fn=_calm,
             collate_fn=partial(_collate, size=image_size), generator=torch.Generator(),
-            persistent_workers=workers > 0, pin_memory=self.device.type == "cuda"
+            persistent_workers=workers > 0 and shuffle, pin_memory=self.device.type == "cuda"
         )
 
     def epoch(self, e: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:

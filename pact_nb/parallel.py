@@ -19,10 +19,11 @@ from torch import Tensor, nn
 # %% ../nbs/4_training/13_parallel.ipynb #df963984
 @dataclass(frozen=True)
 class World:
-    "The place of this process among all: `rank` of `size`, `local` within its machine."
+    "The place of this process among all: `rank` of `size`, `local` of `machine` on this machine."
     rank: int = 0
     size: int = 1
     local: int = 0
+    machine: int = 1  # processes on this machine
 
     @property
     def main(self) -> bool: return self.rank == 0
@@ -33,8 +34,10 @@ def find_world(
 ) -> World:
     """What torchrun wrote into the environment; `ValueError` if it started another number than
     asked for."""
+    number = lambda name, usual=0: int(os.environ.get(name) or usual)
     world = World(
-        *(int(os.environ.get(n, d)) for n, d in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
+        number("RANK"), number("WORLD_SIZE", 1), number("LOCAL_RANK"),
+        machine=number("LOCAL_WORLD_SIZE") or number("WORLD_SIZE", 1),
     )
     if asked is not None and asked != world.size:
         raise ValueError(

@@ -59,7 +59,8 @@ class _Data:
     augment: str = _f(
         "crop_flip", "none, crop (small images: pad an eighth; imagenet: resize to 256), crop_flip,"
         " or tensorpack (svhn, imagenet)", choices=("none", "crop", "crop_flip", "tensorpack"))
-    workers: int = _f(4, "processes that decode images, for dataset imagenet", lo=0, hi=256)
+    workers: int = _f(4, "processes that decode images on each machine, for dataset imagenet",
+                      lo=0, hi=256)
 
 # %% ../nbs/4_training/09_recipe_fields.ipynb #48038025
 @dataclass(frozen=True)

@@ -128,7 +128,8 @@ def batches(split, r: Recipe, data: Data, train: bool = False, world: World = Wo
     if data.name != "imagenet": return Batches(split, size, data.mean, data.std, **how)
     return ImageBatches(
         split, size if train else min(size, r.batch_size), data.mean, data.std,
-        image_size=r.image_size or 224, workers=r.workers, device=data.mean.device,
+        image_size=r.image_size or 224, workers=-(-r.workers // world.machine),
+        device=data.mean.device,
         **how
     )
 

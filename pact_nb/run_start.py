@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Callable, Optional
 from torch import nn
 import torch
+from .batches import Batches
 from .checkpoints import load_weights, read_tensors
-from .layers import QuantWeight
+from .layers import CALIBRATIONS, QuantWeight, calibrate
 from .learned import grid_of, start_clip
 from .models import create_model
 from .pact import PACT
 from .parallel import World
 from .recipe_fields import Recipe, short
 from .run_folders import _TORCHVISION, is_weights
-from .run_reader import Run, _sha256, build_model, weights_in
+from .run_reader import Run, _sha256, batches, build_model, weights_in
 from .splits import Data
 from .stages import keep_scale
 from .optimizing import alphas
@@ -276,3 +277,22 @@ def _scales_from(
     keep_scale(model)
     for n in layers.keys() - fresh:
         layers[n].weight_scale.copy_(scales.get(n, torch.ones(())))
+
+# %% ../nbs/4_training/23_run_start.ipynb #85cf8c6d
+def _calibrate(model: nn.Module, r: Recipe, data: Data, kept: set[str]) -> None:
+    "α from one plain batch: 512 small images, or one batch of large ones; those of `kept` stay."
+    learned = {n: a.detach().clone() for n, a in alphas(model).items() if n in kept}
+    if data.name == "imagenet":
+        xb = next(iter(batches(data.train, replace(r, augment="none"), data, train=True)))[0]
+    else:
+        xb = next(iter(Batches(data.train, 512, data.mean, data.std, shuffle=True, seed=r.seed)))[0]
+    how = r.alpha_from if r.alpha_from in CALIBRATIONS else "mse"
+    calibrate(model.train(), xb.to(next(model.parameters()).device), how)
+    for n, a in learned.items():
+        model.get_submodule(n).alpha.data.copy_(a)
+
+# %% ../nbs/4_training/23_run_start.ipynb #d599e709
+def _two_images(r: Recipe, data: Data) -> torch.Tensor:
+    "Noise of the shape of two images."
+    size = (r.image_size or 224,) * 2 if data.name == "imagenet" else data.train.x.shape[2:]
+    return torch.randn(2, data.channels, *size, generator=torch.Generator().manual_seed(0))

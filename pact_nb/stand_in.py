@@ -70,7 +70,7 @@ def run_with_stand_in(
     gpus: int = 1,
     seconds: float = 300.0,
 ) -> str:  # what it printed
-    "Run Python on a machine with GPUs that are not there; `RuntimeError` with the end of its words."
+    "Run Python with GPUs that are not there; `RuntimeError` with the end of what it said."
     env = {**os.environ, "LD_PRELOAD": str(build_stand_in()), "ABSENT_CUDA_DEVICES": str(gpus),
            "OMP_NUM_THREADS": "1"}
     p = subprocess.run([sys.executable, *words], env=env, capture_output=True, text=True,

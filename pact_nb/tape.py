@@ -6,7 +6,7 @@
 __all__ = ['TO_HOST', 'OF_VALUES', 'RANDOM', 'NO_WORK', 'Refused', 'why_not', 'Tape', 'run_on_tape']
 
 # %% ../nbs/lab/07_tape.ipynb #289d0f2a
-from typing import Any, Callable
+from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode

@@ -91,7 +91,9 @@ def validate(
     model: nn.Module,
     batches: Any,  # iterable of (xb, yb); with several processes, this one's share
     cast: Any = None,  # context of the forward passes
-) -> tuple[float, float]:  # mean cross-entropy in nats, share of right answers, over all processes
+    stop: Callable[[], bool] = lambda: False,  # asked after each batch: True gives up
+    # mean cross-entropy in nats, share of right answers, over all processes; None if given up
+) -> Optional[tuple[float, float]]:
     "Loss and top-1 over all of `batches`, in evaluation mode; the mode is put back."
     loss, right, n = 0.0, 0, 0
     with evaluating(model), cast or contextlib.nullcontext():
@@ -101,6 +103,7 @@ def validate(
                 loss + F.cross_entropy(logits, yb, reduction="sum"),
                 right + (logits.argmax(1) == yb).sum(), n + len(yb)
             )
+            if stop(): return None
     if n == 0: raise ValueError("nothing to validate on: the split is empty")
     loss, right, n = all_sum(
         torch.stack([loss.double(), right.double(), torch.full_like(loss, n, dtype=torch.float64)])
@@ -193,6 +196,14 @@ def _told(trainer: Trainer, out: Fit, on_epoch: Optional[Hook], save: Hook) -> N
     trainer.say(told)  # behind what it tells of: a pipe that is full or closed costs no epoch
 
 # %% ../nbs/4_training/18_training.ipynb #152574ae
+def _validated(trainer: Trainer, valid: Any, stop: Callable[[], bool]) -> Optional[tuple]:
+    """Loss and top-1, or None if paused on the way: then the run goes on behind the last step of
+    this epoch, and validates again."""
+    done, trainer.done, trainer.step = trainer.done, trainer.done - 1, len(trainer.train)
+    found = validate(trainer.model, valid, trainer.cast(), stop)
+    if found is not None: trainer.done, trainer.step = done, 0
+    return found
+
 def _one_epoch(trainer: Trainer, out: Fit, valid: Any, stop: Callable[[], bool]) -> bool:
     "Train and validate one epoch and note it in `out`; False if it was paused on the way."
     start, before, (bar, on_step) = (
@@ -204,9 +215,9 @@ def _one_epoch(trainer: Trainer, out: Fit, valid: Any, stop: Callable[[], bool])
     finally: bar.close() if bar is not None else None
     if row is None: return False
     same_buffers(trainer.model)
-    row["valid_loss"], row["valid_top1"] = (
-        validate(trainer.model, valid, trainer.cast()) if valid is not None else (None, None)
-    )
+    found = (None, None) if valid is None else _validated(trainer, valid, stopped)
+    if found is None: return False
+    row["valid_loss"], row["valid_top1"] = found
     row["seconds"] = before + time.perf_counter() - start
     out.history.append(row); out.alphas += alpha_rows(trainer)
     if _better(row, out):

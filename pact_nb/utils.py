@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['modes_kept', 'evaluating', 'buffers_kept', 'hooked', 'watched', 'grads', 'finite_differences', 'step_results',
-           'assert_same_step', 'seed_of', 'short_hash', 'in_words', 'machine_memory', 'find_root']
+           'assert_same_step', 'seed_of', 'short_hash', 'in_words', 'machine_memory', 'cache_folder', 'find_root']
 
 # %% ../nbs/lab/01_utils.ipynb #a2019b21
 from contextlib import contextmanager
@@ -131,6 +131,10 @@ def _is_root(p: Path) -> bool:
         )
     except OSError:
         return False  # none there, or nobody's business of ours
+
+def cache_folder() -> Path:
+    "Where this package keeps what it can make again: $XDG_CACHE_HOME/pact-nb, or ~/.cache/pact-nb."
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pact-nb"
 
 def find_root() -> Path:
     "The project's folder, or the working directory where there is no project."

@@ -104,7 +104,8 @@ def continued(folder):
         carried_out("cuda", path, StopAfter(n)); carried_out("cuda", path)
         a, b = state(whole["cuda"].path), state(path)
         out[f"cuda, paused after {n}"] = sum(not torch.equal(a[k], b[k]) for k in a)
-    for first, then, fused in (("cpu", "cuda", "off"), ("cpu", "cuda", "on"), ("cuda", "cpu", "off")):
+    pairs = ("cpu", "cuda", "off"), ("cpu", "cuda", "on"), ("cuda", "cpu", "off")
+    for first, then, fused in pairs:
         path = folder / f"{first}-{fused}-{then}"
         carried_out(first, path, StopAfter(5), fused=fused if first == "cpu" else None)
         # `fused` is the recipe's: the same command continues a run
@@ -188,7 +189,8 @@ def shared(folder, device):
         gloo()
         here = first_gradients("cpu", rank)
         with on(device): there = first_gradients(device, rank)
-        off = max((here[n] - there[n]).abs().max().item() / here[n].abs().max().item() for n in here)
+        worst = lambda t: t.abs().max().item()
+        off = max(worst(here[n] - there[n]) / worst(here[n]) for n in here)
         # both join the group that is there
         a, b = (losses(carried_out(d, folder / d)) for d in ("cpu", device))
         leave()
