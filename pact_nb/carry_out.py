@@ -41,7 +41,7 @@ from pact_nb.run_reader import (
 from pact_nb.run_start import (
     Weights, _calibrate, _check_data, _two_images, check_recipe, find_source, start_from
 )
-from .speed import choose_threads, engine_of, threads_kept
+from .speed import choose_threads, engine_of, gpu_settings, threads_kept
 from .splits import Data
 from .stages import reestimate_norms
 from .alpha_guards import NonFiniteError
@@ -379,7 +379,7 @@ def make_folder(path: Path, what: str) -> None:
 
 # %% ../nbs/4_training/26_carry_out.ipynb #284238fb
 def _train(job: Job, data: Data, watch: Watch) -> "Run":
-    with threads_kept():
+    with threads_kept(), gpu_settings(job.device, job.r.tf32, job.r.cudnn_benchmark):
         return _train_from(job, data, watch, *_prepare(job, data))
 
 def _few_threads(model: nn.Module, job: Job, data: Data) -> None:

@@ -16,7 +16,7 @@ _SHORT = dict(schedule="onecycle", lr=0.2, epochs=20, valid_fraction=0.0, alpha_
 _ADAM = dict(optimizer="adam", batch_size=128)
 _IMAGENET = dict(
     dataset="imagenet", valid_fraction=0.01, augment="tensorpack", milestones="30,60,85,95",
-    epochs=110, batch_size=256, weight_decay=1e-4
+    epochs=110, batch_size=256, weight_decay=1e-4, lr_batch=256, cudnn_benchmark=True
 )
 _DOC2 = dict(dataset="cifar10", model="resnet18_cifar", weight_decay=5e-4)
 
@@ -52,7 +52,8 @@ RECIPES = {
             recipe="imagenet_alexnet_bn",
             **{
                 **_IMAGENET, **_ADAM, "model": "alexnet_bn", "lr": 1e-4, "milestones": "56,64",
-                "gamma": 0.2, "weight_decay": 5e-6, "epochs": 100, "augment": "crop_flip"
+                "gamma": 0.2, "weight_decay": 5e-6, "epochs": 100, "augment": "crop_flip",
+                "lr_batch": None
             },
         ),
         *(
@@ -74,7 +75,7 @@ _PAPER = {
     "width": "as published",
     **dict.fromkeys(
         ("min_lr", "teacher_weight", "temperature", "norm_batches", "hysteresis",
-         "hysteresis_abs", "lambda_w_alpha", "residual_bits"),
+         "hysteresis_abs", "lambda_w_alpha", "residual_bits", "lr_warmup"),
         "not used"
     ),
     "beta2": "none given: Adam's default",
@@ -92,7 +93,8 @@ _RESNETS = {
     "milestones": "App. B: at 30, 60, 85, 95 (tensorpack also at 105)",
     "weight_decay": "App. B: 1e-4", "epochs": "App. B: 110", "batch_size": "App. B: 256",
     "augment": "tensorpack imagenet-resnet.py (the paper's line: resize 256, crop 224)",
-    "valid_fraction": _OWN_VALID, "dataset": "App. B"
+    "valid_fraction": _OWN_VALID, "dataset": "App. B", "lr_batch": "Goyal et al. 2017, sec. 2.1",
+    "cudnn_benchmark": "ours: one size of images, so the search pays"
 }
 _W1A2 = {
     "w_bits": "source document 004", "a_bits": "source document 004",
@@ -140,6 +142,7 @@ SOURCES = {
         "weight_decay": "App. B: 5e-6 (tensorpack: fully connected layers only)",
         "epochs": "App. B: 100", "batch_size": "App. B: 128",
         "augment": "App. B: resize 256, crop 224; the mirror is tensorpack's",
+        "cudnn_benchmark": "ours: one size of images",
         "valid_fraction": _OWN_VALID
     },
     "imagenet_resnet18_preact": _RESNETS,

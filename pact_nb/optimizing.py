@@ -7,7 +7,7 @@ __all__ = ['alphas', 'weight_clips', 'param_groups', 'make_optimizer', 'make_sch
 
 # %% ../nbs/4_training/15_optimizing.ipynb #1b401b32
 import math
-from typing import Optional
+from typing import Callable, Optional
 from torch import nn
 import torch
 from .pact import PACT
@@ -61,7 +61,7 @@ def param_groups(
 def make_optimizer(model: nn.Module, r: Recipe) -> torch.optim.Optimizer:
     """SGD with momentum, or Adam (β1 is `momentum`; eps 1e-5 in the paper, App. B), over
     `param_groups`."""
-    groups = param_groups(model, r.lr, r.weight_decay, r.lambda_alpha, r.alpha_lr,
+    groups = param_groups(model, r.peak, r.weight_decay, r.lambda_alpha, r.alpha_lr,
                           r.lambda_w_alpha)
     if r.optimizer == "adam":
         on_gpu = next(model.parameters()).device.type == "cuda"  # where its steps are recorded
@@ -77,21 +77,25 @@ def _zero_momenta(opt: torch.optim.Optimizer) -> torch.optim.Optimizer:
     return opt
 
 # %% ../nbs/4_training/15_optimizing.ipynb #68092234
+def _factor(r: Recipe, steps: int) -> Callable[[int], float]:
+    "What multiplies every rate before step `t`; α's too, so that min_lr keeps its proportion."
+    drops, low = [e * steps for e in milestones_of(r.milestones)], r.min_lr / r.peak
+    def fallen(t: int) -> float:
+        if r.schedule == "multistep": return r.gamma ** sum(t >= d for d in drops)
+        return low + (1 - low) * (1 + math.cos(math.pi * min(1, t / (r.epochs * steps)))) / 2
+    rise = round(r.lr_warmup * steps)
+    return lambda t: fallen(t) * min(1.0, (t + 1) / (rise + 1))
+
 def make_schedule(
     opt: torch.optim.Optimizer, r: Recipe, steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
     "The recipe's schedule for `steps` steps an epoch; call `.step()` after each step."
-    if r.schedule == "cosine":  # LambdaLR keeps min_lr in proportion for every group, α's too
-        low = r.min_lr / r.lr
-        return torch.optim.lr_scheduler.LambdaLR(
-            opt,
-            lambda t: low
-            + (1 - low) * (1 + math.cos(math.pi * min(1, t / (r.epochs * steps)))) / 2,
-        )
     if r.schedule == "onecycle":
         return torch.optim.lr_scheduler.OneCycleLR(
             opt, [g["lr"] for g in opt.param_groups], max(2, r.epochs * steps), cycle_momentum=False
         )
+    if r.schedule == "cosine" or r.lr_warmup:
+        return torch.optim.lr_scheduler.LambdaLR(opt, _factor(r, steps))
     return torch.optim.lr_scheduler.MultiStepLR(
         opt, [e * steps for e in milestones_of(r.milestones)], r.gamma
     )

@@ -42,6 +42,8 @@ def idle_fields(r: Recipe) -> dict[str, str]:
         (r.schedule != "multistep", "milestones gamma", "schedule multistep"),
         (r.schedule != "cosine", "min_lr", "schedule cosine"),
         (r.optimizer != "adam", "beta2 eps", "optimizer adam"),
+        (r.schedule == "onecycle", "lr_warmup", "schedule multistep or cosine"),
+        (r.device == "cpu", "tf32 cudnn_benchmark", "a GPU"),
         (r.dataset != "svhn", "extra", "dataset svhn"),
         (r.dataset != "imagenet", "workers", "dataset imagenet"),
         (r.alpha_from != "fixed", "alpha0", "alpha_from fixed"),

@@ -116,7 +116,8 @@ def _statistics(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     v = x.float()
     return v.mean(_others(x)), (v.var(_others(x), unbiased=False) + eps).rsqrt()
 
-def _gathered(x, mean, invstd, running_mean, running_var, momentum, eps, counts):
+def _gathered(*given):
+    x, mean, invstd, running_mean, running_var, momentum, eps, counts = given
     n = counts.view(-1, 1).float(); total = n.sum()
     m = (mean * n).sum(0) / total
     var = ((1 / invstd.square() - eps + (mean - m) ** 2) * n).sum(0) / total
@@ -129,12 +130,13 @@ def _normed(x, w, b, mean, invstd, eps):
     return (out + (0 if b is None else _wide(b, x))).to(x.dtype)
 
 # %% ../nbs/lab/08_stand_in.ipynb #f386655f
-def _sums(g, x, mean, invstd, w, of_input, of_weight, of_bias):
+def _sums(g, x, mean, invstd, *weight_and_what_is_asked):
     total = g.float().sum(_others(x))
     by_x = (g * (x - _wide(mean, x))).float().sum(_others(x))
     return total, by_x, by_x * invstd, total
 
-def _normed_back(g, x, mean, invstd, w, total, by_x, counts):
+def _normed_back(*given):
+    g, x, mean, invstd, w, total, by_x, counts = given
     n = counts.sum().float()
     k = _wide(invstd * (1 if w is None else w), x)
     pulled = (x - _wide(mean, x)) * _wide(invstd**2 * by_x / n, x)

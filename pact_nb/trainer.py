@@ -67,7 +67,7 @@ class Trainer:
         self.teacher = teacher if teacher is None else teacher.eval()
         self.model, self.train, self.r, self.say, self.world = model, train, r, say, world
         # finished epochs; steps and seconds of the present one
-        self.done, self.step, self.spent, self.lr = 0, 0, 0.0, r.lr
+        self.done, self.step, self.spent, self.lr = 0, 0, 0.0, r.peak
         self.device = next(model.parameters()).device
         if self.device.type == "cpu": keep_freed_memory()
         self.compiled, self.mode, self.layout = None, "eager", torch.contiguous_format

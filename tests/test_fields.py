@@ -42,6 +42,8 @@ TRAINED = {
     "lambda_w_alpha": (dict(w_quant="pact", w_bits=2), dict(lambda_w_alpha=0.5)),
     "alpha_lr": ({}, dict(alpha_lr=0.1)), "lambda_alpha": ({}, dict(lambda_alpha=0.1)),
     "optimizer": ({}, dict(optimizer="adam")), "lr": ({}, dict(lr=0.05)),
+    "lr_batch": ({}, dict(lr_batch=128)),
+    "lr_warmup": (dict(schedule="cosine"), dict(lr_warmup=1.0)),
     "momentum": ({}, dict(momentum=0.5)), "weight_decay": ({}, dict(weight_decay=0.01)),
     "schedule": ({}, dict(schedule="cosine")),
     "milestones": (dict(schedule="multistep", milestones="5"), dict(milestones="1")),
@@ -209,6 +211,23 @@ def test_compile(tmp_path):
     )
 
 
+def test_tf32_cudnn_benchmark():
+    "In force inside alone, and refused where they cannot be."
+    from pact_nb.speed import gpu_settings
+    cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    now = lambda: (cudnn.allow_tf32, products.allow_tf32, cudnn.benchmark)
+    before, seen = now(), {}
+    for tf32 in ("off", "convolutions", "all"):
+        with gpu_settings(torch.device("cuda"), tf32, True): seen[tf32] = now()
+    assert now() == before and seen == {
+        "off": (False, False, True), "convolutions": (True, False, True), "all": (True, True, True)
+    }
+    with gpu_settings(torch.device("cpu"), "off", True): assert now() == before
+    for name, value in (("tf32", "off"), ("cudnn_benchmark", True)):
+        with pytest.raises(ValueError, match="needs a GPU"):
+            from_params({name: value, "device": "cpu"})
+
+
 def test_processes():
     with pytest.raises(ValueError, match="torchrun --nproc-per-node 2"):
         run(from_params(dict(world_size=2)))
@@ -263,7 +282,8 @@ def test_fused(plain, tmp_path):
 TESTED = {
     *TRAINED, "fused", "recipe", "dataset", "data_dir", "image_size", "workers", "extra", "init",
     "teacher", "teacher_weight", "temperature", "norm_batches", "device", "compile", "world_size",
-    "sync_bn", "log_every", "max_minutes", "resume", "run_dir", "save_minutes"
+    "sync_bn", "tf32", "cudnn_benchmark",
+    "log_every", "max_minutes", "resume", "run_dir", "save_minutes"
 }
 
 
