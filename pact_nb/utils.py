@@ -168,6 +168,10 @@ ALIASES = {  # names of the five source documents and of projects like them → 
     **dict.fromkeys(("lr_scheduler", "scheduler", "lr_schedule"), "schedule"),
     **dict.fromkeys(("learning_rate", "init_lr", "base_lr"), "lr"),
     **dict.fromkeys(("log_interval", "print_freq", "log_freq"), "log_every"),
+}
+
+# %% ../nbs/lab/01_utils.ipynb #34e33c86
+ALIASES |= {
     **dict.fromkeys(("epoch", "num_epochs", "n_epochs"), "epochs"),
     **dict.fromkeys(("fp16", "half", "mixed_precision"), "amp (float16 or bfloat16)"),
     **dict.fromkeys(
