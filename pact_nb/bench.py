@@ -43,13 +43,16 @@ from .roofline import limits, plot_roofline, traffic  # noqa: F401
 # %% ../nbs/bench.ipynb #aecd4deb
 def loop_rows(
     model: str, batch_size: int, image_size: int, device: str, *, steps: int = 20, epochs: int = 3,
-    runs: Optional[list] = None
+    runs: Optional[list] = None, plain: bool = False
 ) -> list[dict]:
-    "Milliseconds a step of the training loop, float against low-bit, in turns; a row a run."
+    """Milliseconds a step of the training loop, float against low-bit, in turns; a row a run.
+    `plain`: neither fused nor compiled."""
     feed = make_feed(steps, batch_size, image_size, device)
     runs = runs or [dict(w_bits=32, a_bits=32, activation="relu"), dict(w_bits=4, a_bits=4)]
     trainers = {
-        ", ".join(f"{k}={v}" for k, v in how.items()): _trainer(model, batch_size, feed, how)
+        ", ".join(f"{k}={v}" for k, v in how.items()): _trainer(
+            model, batch_size, feed, how | (dict(compile="off", fused="off") if plain else {})
+        )
         for how in runs
     }
     for t in trainers.values(): train_epoch(t)  # compiled and recorded here
@@ -330,7 +333,7 @@ def _sections(a: argparse.Namespace, told: dict) -> Iterator[tuple[str, Any]]:
     yield "rows", _rows_of(a, all_variants(a.quick, a.bits, a.device), a.rounds)
     if not a.quick: yield from _bounds(a, told)
     if not a.quick or a.device == "cuda":
-        yield "loop", loop_rows(a.model, a.batch_size, a.image_size, a.device)
+        yield "loop", loop_rows(a.model, a.batch_size, a.image_size, a.device, plain=a.eager)
     if a.scaling: yield "scaling", [r for s in a.scaling for r in scaling(s, device=a.device)]
     if a.ablations: yield "ablations", ablations(a.model, a.batch_size, a.image_size)
     if a.share: yield "share", share(a.share, a.model, a.batch_size, a.image_size, a.device)

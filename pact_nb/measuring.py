@@ -64,6 +64,7 @@ def _sync(x: Tensor) -> None:
 def time_rounds(steps: dict[str, Callable], x: Tensor, rounds: int) -> dict[str, list[float]]:
     """Seconds a step: a timed step of every variant a round, the first one another each round,
     after one round untimed."""
+    if not steps: raise ValueError("nothing to time: no variant could be built here")
     out, names = {n: [] for n in steps}, list(steps)
     for i in range(-1, rounds):
         for n in names[i % len(names):] + names[: i % len(names)]:

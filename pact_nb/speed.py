@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FUSE_MACS', 'COMPILE_MACS', 'COMPILE_FUSED_MACS', 'CODE_MACS', 'THREAD_MACS', 'choose_engine', 'engine_name',
-           'engine_of', 'try_compile', 'keep_freed_memory', 'choose_threads', 'gpu_settings', 'threads_kept']
+           'engine_of', 'try_compile', 'keep_freed_memory', 'choose_threads', 'threads_kept', 'gpu_settings']
 
 # %% ../nbs/3_speed/04_engine.ipynb #e1d6eb46
 import ctypes
@@ -89,6 +89,14 @@ def choose_threads(step_macs: float) -> int:
     return torch.get_num_threads() if step_macs >= THREAD_MACS else 1
 
 @contextmanager
+def threads_kept():
+    "Change the number of threads inside; torch's number as before afterwards."
+    n = torch.get_num_threads()
+    try: yield
+    finally: torch.set_num_threads(n)
+
+# %% ../nbs/3_speed/04_engine.ipynb #496be74d
+@contextmanager
 def gpu_settings(device: torch.device, tf32: str, benchmark: bool):
     "Inside, a GPU computes as a recipe says (TF32, cuDNN's search); as before afterwards."
     if device.type != "cuda":
@@ -100,10 +108,3 @@ def gpu_settings(device: torch.device, tf32: str, benchmark: bool):
     try:
         with cudnn.flags(cudnn.enabled, benchmark, allow_tf32=tf32 != "off"): yield
     finally: products.allow_tf32 = before
-
-@contextmanager
-def threads_kept():
-    "Change the number of threads inside; torch's number as before afterwards."
-    n = torch.get_num_threads()
-    try: yield
-    finally: torch.set_num_threads(n)

@@ -50,9 +50,10 @@ def build_stand_in() -> Path:
     if no := no_stand_in(): raise RuntimeError(no)
     from torch.utils.cpp_extension import get_default_build_root
     root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())
-    file = root / f"absent_cuda-{short_hash(SOURCE.read_text(encoding='utf8'))}.so"
+    key = short_hash(SOURCE.read_text(encoding="utf8"))
+    file = root / f"absent_cuda-{key}" / "libcuda.so.1"  # the name under which it is asked for
     if file.is_file(): return file
-    root.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root) as tmp:
         made = Path(tmp) / "made.so"
         command = [*shlex.split(os.environ.get("CC", "cc")), "-O1", "-shared", "-fPIC",
@@ -71,8 +72,9 @@ def run_with_stand_in(
     seconds: float = 300.0,
 ) -> str:  # what it printed
     "Run Python with GPUs that are not there; `RuntimeError` with the end of what it said."
-    env = {**os.environ, "LD_PRELOAD": str(build_stand_in()), "ABSENT_CUDA_DEVICES": str(gpus),
-           "OMP_NUM_THREADS": "1"}
+    lib = build_stand_in()
+    env = {**os.environ, "LD_PRELOAD": str(lib), "TRITON_LIBCUDA_PATH": str(lib.parent),
+           "ABSENT_CUDA_DEVICES": str(gpus), "OMP_NUM_THREADS": "1"}
     p = subprocess.run([sys.executable, *words], env=env, capture_output=True, text=True,
                        timeout=seconds)
     if p.returncode: raise RuntimeError(f"exit code {p.returncode}: {p.stderr[-2000:]}")

@@ -23,6 +23,7 @@ from pact_nb.batches import Batches
 from pact_nb.carry_out import run
 from pact_nb.checkpoints import Watch, load_weights
 from pact_nb.data import load_data
+from pact_nb.gpu_day import run_cells
 from pact_nb.layers import quantize
 from pact_nb.parallel import World, leave
 from pact_nb.recipes import RECIPES, from_params
@@ -195,6 +196,18 @@ def shared(folder, device):
         a, b = (losses(carried_out(d, folder / d)) for d in ("cpu", device))
         leave()
     return dict(gradients=off, losses=max(abs(x - y) / x for x, y in zip(a, b)), rank=rank)
+
+
+def cells(folder):
+    "The cells of the pages that are marked `cuda`, but those that compile for a GPU."
+    import matplotlib
+    matplotlib.use("Agg")
+    nbs, out = Path(__file__).resolve().parent.parent / "nbs", {}
+    for page in ("1_method/04_error", "lab/02_conformance"):
+        said = []
+        with gpu(): failed = run_cells(nbs / f"{page}.ipynb", say=said.append)
+        out[page] = dict(failed=failed, said=said)
+    return out
 
 
 def main():
