@@ -334,6 +334,9 @@ def _sections(a: argparse.Namespace, told: dict) -> Iterator[tuple[str, Any]]:
     if not a.quick: yield from _bounds(a, told)
     if not a.quick or a.device == "cuda":
         yield "loop", loop_rows(a.model, a.batch_size, a.image_size, a.device, plain=a.eager)
+        if a.device == "cuda" and not a.eager:  # small kernels joined, in a run of its own
+            joined = [dict(w_bits=4, a_bits=4, compile=c) for c in ("on", "combo")]
+            yield "joined", loop_rows(a.model, a.batch_size, a.image_size, a.device, runs=joined)
     if a.scaling: yield "scaling", [r for s in a.scaling for r in scaling(s, device=a.device)]
     if a.ablations: yield "ablations", ablations(a.model, a.batch_size, a.image_size)
     if a.share: yield "share", share(a.share, a.model, a.batch_size, a.image_size, a.device)

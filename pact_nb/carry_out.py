@@ -496,6 +496,7 @@ def tested(model: nn.Module, job: Job, data: Data) -> tuple[float, Optional[floa
     if n != len(data.test): raise RuntimeError(f"tested {n:.0f} of {len(data.test)} images")
     return one / n, most / n if five else None
 
+# %% ../nbs/4_training/26_carry_out.ipynb #e8a579db
 def _finish(job: Job, model: nn.Module, data: Data, out: Fit) -> None:
     "The one look at the test set, and the summary."
     (top1, top5), best = tested(model, job, data), out.history[out.best_epoch - 1]

@@ -28,7 +28,6 @@ from .layers import quantize
 from .models import create_model
 from .recipes import RECIPES
 from .stand_in import counted, counted_since, no_stand_in, run_with_stand_in
-from .utils import find_root
 
 # %% ../nbs/lab/10_gpu_kernels.ipynb #46b82a01
 class Counted:
@@ -90,30 +89,37 @@ def _reading(seen: Counted) -> Iterator[None]:
 # %% ../nbs/lab/10_gpu_kernels.ipynb #f23ba15b
 STEPS = {"float": dict(w_bits=32, a_bits=32, activation="relu"), "W4A4": dict(w_bits=4, a_bits=4)}
 
-def step_of(what: str, amp: str = "off", combo: bool = False, batch: int = 128) -> dict:
-    """Kernels and bytes of one training step of ResNet-20 on 32×32 images, compiled for the
-    stand-in's H100; `combo`: independent small kernels joined. Only inside `run_with_stand_in`."""
-    import torch._inductor.config as config
+def step_of(what: str, amp: str = "off", combo: bool = False, plain: bool = False) -> dict:
+    """Kernels and bytes of one training step of ResNet-20, 128 images of 32×32, compiled for the
+    stand-in's H100. `combo`: small kernels joined; `plain`: without `compile_options`. Only
+    inside `run_with_stand_in`."""
     import torch._inductor.metrics as metrics
-    seen, more = Counted(), dict(combo_kernels=True, benchmark_combo_kernel=False) if combo else {}
+    seen, none = Counted(), patch.object(trainer, "compile_options", lambda *a: {})
     torch._dynamo.reset(); metrics.reset(); torch.manual_seed(0)
-    r = replace(RECIPES["cifar10_resnet20"], batch_size=batch, compile="on", amp=amp, **STEPS[what])
+    r = replace(RECIPES["cifar10_resnet20"], compile="combo" if combo else "on", amp=amp,
+                **STEPS[what])
     net = quantize(create_model("resnet20", 10, 3), r.w_bits, r.a_bits, activation=r.activation)
-    feed = make_feed(2, batch, 32, "cuda")
-    with _reading(seen), config.patch(**more):
+    feed = make_feed(2, r.batch_size, 32, "cuda")
+    with _reading(seen), none if plain else contextlib.nullcontext():
         t = trainer.Trainer(net.cuda(), feed, r, lambda s: None)
         if t.mode != "compiled": raise RuntimeError(f"{what}: {t.mode}")
-        moved, batches = metrics.num_bytes_accessed, iter(feed.epoch(0))
-        t.net.train()
-        x, y = next(batches)
-        seen.calls.clear()
+        moved = metrics.num_bytes_accessed
+        x, y = next(iter(feed.epoch(0)))
+        t.net.train(); seen.calls.clear()
         before = counted()
         trainer._step(t, 0, x, y)
-        other = counted_since(before)
-    triton = sum(v for k, v in seen.calls.items() if k != "convolution")
-    told = dict(step=what, amp=amp, combo=combo, triton=triton, others=other["launches"],
-                convolutions=seen.calls["convolution"], megabytes=round(moved / 1e6))
-    return told | dict(nodes=triton + told["others"] + told["convolutions"], sources=seen.sources)
+        others = counted_since(before)["launches"]
+    return _row(dict(step=what, amp=amp, combo=combo, plain=plain), seen, others, moved)
+
+# %% ../nbs/lab/10_gpu_kernels.ipynb #bba89445
+def _row(how: dict, seen: Counted, others: int, moved: int) -> dict:
+    calls = dict(seen.calls)
+    convolutions = calls.pop("convolution")
+    triton = sum(calls.values())
+    fused = sum(calls.get(n, 0) for n in pact_kernels(seen.sources))
+    return dict(**how, triton=triton, others=others, convolutions=convolutions,
+                nodes=triton + others + convolutions, megabytes=round(moved / 1e6),
+                pact_with_norm=fused, sources=seen.sources)
 
 # %% ../nbs/lab/10_gpu_kernels.ipynb #8ebcfb4e
 def pact_kernels(sources: dict[str, str]) -> dict[str, str]:
@@ -152,7 +158,9 @@ x, shift, scale = torch.randn(n), torch.randn(c), torch.rand(c) + 0.5
 mean, inv = torch.randn(c), torch.rand(c) + 0.5
 for a in (2.7, 2.0, 0.913):
     out = torch.empty(n)
-    kernel[(n // 131072,)](out, x, mean, inv, scale, shift, torch.tensor(a), n, XBLOCK=131072)
+    given = x, mean, inv, scale, shift, torch.tensor(a)
+    given = (out, *given) if kernel.arg_names[0] == "in_out_ptr0" else (*given, out)
+    kernel[(n // 131072,)](*given, n, XBLOCK=131072)
     z = ((x.view(-1, c) - mean) * inv * scale + shift).flatten()
     want = pact(z, torch.tensor(a), 4)
     found[a] = dict(other_bits=int((out != want).sum()), levels=len(out.unique()))
@@ -163,8 +171,9 @@ print(json.dumps(found))
 def _plain(sources: dict[str, str]) -> Optional[str]:
     "The kernel of a layer without a shortcut: one in, norm's four and α, one out."
     ins = ", ".join(f"in_ptr{i}" for i in range(6))
+    heads = f"({ins}, out_ptr0, xnumel, XBLOCK", f"(in_out_ptr0, {ins}, xnumel, XBLOCK"
     found = (s for s in pact_kernels(sources).values()
-             if f"(in_out_ptr0, {ins}, xnumel, XBLOCK" in s and "2097152" in s)
+             if any(h in s for h in heads) and "2097152" in s)
     return next(found, None)
 
 def interpreted(source: str) -> dict:
@@ -213,12 +222,14 @@ def machine_code(source: str) -> dict:
 def everything() -> dict:
     "All that `results/kernels-sm90.json` holds; only inside `run_with_stand_in`."
     rows, kept = [], {}
-    for combo in (False, True):
-        for what in STEPS:
-            row = step_of(what, combo=combo)
-            sources = row.pop("sources")
-            rows.append(row | dict(pact=len(pact_kernels(sources))))
-            if what == "W4A4" and not combo: kept = sources
+    for how in (dict(what="float"), dict(what="W4A4", plain=True), dict(what="W4A4"),
+                dict(what="float", combo=True), dict(what="W4A4", combo=True),
+                dict(what="float", amp="bfloat16"), dict(what="W4A4", amp="bfloat16", plain=True),
+                dict(what="W4A4", amp="bfloat16")):
+        row = step_of(**how)
+        sources = row.pop("sources")
+        rows.append(row)
+        if how == dict(what="W4A4"): kept = sources
     plain = _plain(kept)
     if plain is None: raise RuntimeError("no kernel normalises, clips and rounds: PACT is unfused")
     return dict(torch=torch.__version__, rows=rows, machine=machine_code(plain), kernel=plain)
@@ -231,10 +242,10 @@ def main(argv: Optional[list[str]] = None) -> int:
     if no := no_stand_in():
         print(f"error: {no}", file=sys.stderr)
         return 2
-    code = "import json; from pact_nb.gpu_kernels import everything; print(json.dumps(everything()))"
+    code = "import json, pact_nb.gpu_kernels as g; print(json.dumps(g.everything()))"
     told = json.loads(run_with_stand_in(["-c", code], seconds=900).splitlines()[-1])
     told["interpreted"] = interpreted(told["kernel"])  # without the stand-in: NumPy computes
-    for r in told["rows"]: print({k: v for k, v in r.items()})
+    for r in told["rows"]: print(r)
     print(told["machine"], told["interpreted"])
     if a.json: write_atomic(Path(a.json), json.dumps(told, indent=1) + "\n")
     return 0

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PATIENCE', 'World', 'find_world', 'join', 'leave', 'usable_cores', 'all_sum', 'all_max', 'any_of', 'from_main',
-           'same_buffers', 'share_weight']
+           'same_buffers', 'share_weight', 'shared']
 
 # %% ../nbs/4_training/13_parallel.ipynb #95a72320
 import os
@@ -15,6 +15,9 @@ from typing import Any, Optional
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from .recipe_fields import Recipe
+from .weight_layers import QuantWeight
 
 # %% ../nbs/4_training/13_parallel.ipynb #df963984
 @dataclass(frozen=True)
@@ -118,3 +121,18 @@ def share_weight(mine: int, all: int, size: int) -> float:
     """Factor for a mean over `mine` of `all` images, so that an average over `size` processes is
     the mean over all."""
     return mine * size / all
+
+# %% ../nbs/4_training/13_parallel.ipynb #68e2ea7f
+def shared(model: nn.Module, world: World, r: Recipe) -> nn.Module:
+    "`model` itself, or wrapped so that backward averages gradients over all processes."
+    if world.size == 1: return model
+    device = next(model.parameters()).device
+    if r.sync_bn: nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    idle = r.warmup_epochs > 0 and any(
+        isinstance(m, QuantWeight) and m.learns() for m in model.modules()
+    )
+    devices = [device.index] if device.type == "cuda" else None
+    # a learned weight clip has no part in the loss before the warm-up ends; buffers of rank 0 are
+    # given to all once an epoch (`same_buffers`), not in each step
+    return DistributedDataParallel(model, device_ids=devices, find_unused_parameters=idle,
+                                   broadcast_buffers=False, gradient_as_bucket_view=True)

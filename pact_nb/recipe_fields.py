@@ -161,8 +161,8 @@ class _Loop:
         False, "a GPU tries its convolution kernels and takes the fastest; another run, other bits")
     device: str = _f("auto", "auto (cuda if there is one), cpu or cuda",
                      choices=("auto", "cpu", "cuda"))
-    compile: str = _f("auto", "torch.compile: auto (where it pays), on or off",
-                      choices=("auto", "on", "off"))
+    compile: str = _f("auto", "torch.compile: auto (where it pays), on, off, or combo (on; small"
+                      " kernels joined on a GPU)", choices=("auto", "on", "off", "combo"))
     fused: str = _f(
         "auto", "one C++ operator for norm, sum, clip and rounding, on a CPU: auto (where it pays"
         " and a compiler is there), on, off, or values (on, but convolutions never in whole"

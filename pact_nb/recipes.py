@@ -38,6 +38,7 @@ def idle_fields(r: Recipe) -> dict[str, str]:
         r.activation == "dorefa" and r.first_bits == r.last_bits == r.residual_bits == 32
     )
     one_bit = 1 in _weight_bits(r) and r.w_quant in ("dorefa", "sawb")
+    low_w = _weight_bits(r) != {32}
     rules = (  # where this is so, these fields are idle, and this would give them an effect
         (r.schedule != "multistep", "milestones gamma", "schedule multistep"),
         (r.schedule != "cosine", "min_lr", "schedule cosine"),
@@ -49,14 +50,11 @@ def idle_fields(r: Recipe) -> dict[str, str]:
         (r.alpha_from != "fixed", "alpha0", "alpha_from fixed"),
         (no_alpha, "alpha0 alpha_from alpha_lr lambda_alpha", "activation pact"),
         (_float(r), "warmup_epochs fp_shortcut", "fewer than 32 bits"),
-        (_weight_bits(r) == {32}, "w_quant", "weights of fewer than 32 bits"),
-        (r.w_quant not in LEARNED or _weight_bits(r) == {32}, "lambda_w_alpha",
-         "w_quant pact or lsq"),
+        (not low_w, "w_quant", "weights of fewer than 32 bits"),
+        (r.w_quant not in LEARNED or not low_w, "lambda_w_alpha", "w_quant pact or lsq"),
         (not one_bit, "w_scale hysteresis hysteresis_abs", "weights of 1 bit, by dorefa or sawb"),
-        (no_alpha or _input_bits(r) == {32}, "alpha_grad",
-         "activation pact of fewer than 32 bits"),
-        (r.teacher is None, "teacher_weight temperature", "a teacher"),
-    )
+        (no_alpha or _input_bits(r) == {32}, "alpha_grad", "activation pact of fewer than 32 bits"),
+        (r.teacher is None, "teacher_weight temperature", "a teacher"))
     return {name: needs for idle, names, needs in rules if idle for name in names.split()}
 
 # %% ../nbs/4_training/11_recipes.ipynb #e1aa6827

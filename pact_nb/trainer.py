@@ -13,20 +13,21 @@ from typing import Any, Callable, Iterator, Optional
 from torch import Tensor, nn
 import torch
 import torch.nn.functional as F
-from torch.nn.parallel import DistributedDataParallel
 from pact_nb.alpha_guards import (
     ALPHA_FLOOR, AlphaLostError, NonFiniteError, _bad_alphas, _culprit, alpha_words,
     largest_inputs
 )
 from .codes import code_forward, load_codes
+from .core import FLOAT
 from .fused import fuse, library_file, load_fused, sound_library, source_of
-from .layers import QuantWeight
 from .models import count_macs
 from .optimizing import alphas, make_optimizer, make_schedule, weight_clips
 from .pact import PACT, AlphaError
-from .parallel import World, all_max, all_sum, share_weight
+from .parallel import World, all_max, all_sum, share_weight, shared
 from .recipe_fields import Recipe
-from .speed import choose_engine, engine_name, engine_of, keep_freed_memory, try_compile
+from pact_nb.speed import (
+    choose_engine, compile_options, engine_name, engine_of, keep_freed_memory, try_compile
+)
 from .stages import warm
 from .utils import seed_of, watched
 
@@ -73,7 +74,7 @@ class Trainer:
         self.compiled, self.mode, self.layout = None, "eager", torch.contiguous_format
         # before the wrapper: its buckets keep the strides that they find
         if self.device.type == "cuda": _channels_last(self)
-        self.net = _shared(model, world, r)
+        self.net = shared(model, world, r)
         _start_engine(self, mode)
         self.optimizer = make_optimizer(model, r)
         self.schedule = make_schedule(self.optimizer, r, len(train))
@@ -105,9 +106,8 @@ def _start_engine(self: Trainer, mode: Optional[str]) -> None:
         image * self.train.images * self.r.epochs, image * self.full, self.r.compile, self.r.fused,
         able
     )
-    asked, why = engine_of(mode) if mode else rule(fusable), ""
-    if asked[0] and not fusable: asked = rule(False)  # begun on a CPU, continued on a GPU
-    fused, codes, compiled = asked
+    (fused, codes, compiled), why = engine_of(mode) if mode else rule(fusable), ""
+    if fused and not fusable: fused, codes, compiled = rule(False)  # begun on a CPU
     if fused:
         fused, codes, why = _fuse(self, codes)
         if not fused:
@@ -132,8 +132,12 @@ def _fuse(self: Trainer, codes: bool) -> tuple[bool, bool, str]:
 
 def _compile(self: Trainer, xb: Tensor, why: str) -> tuple[bool, str]:
     "Compile, with the warm-up's form first; whether it worked, and what did not."
+    rounded = any(isinstance(m, PACT) and m.bits != FLOAT for m in self.model.modules())
+    combo = self.r.compile == "combo"
     warm(self.model, self.r.warmup_epochs > 0)
-    with self.cast(): self.compiled, no = try_compile(self.net.train(), _laid_out(self, xb))
+    with self.cast(): self.compiled, no = try_compile(
+        self.net.train(), _laid_out(self, xb), compile_options(self.device, rounded, combo)
+    )
     warm(self.model, False)
     if no: self.say(f"torch.compile failed, training in eager mode: {no}")
     return self.compiled is not None, "; ".join(filter(None, (why, no)))
@@ -155,20 +159,6 @@ def _autocast(r: Recipe, device: torch.device) -> Any:
         if r.amp == "off"
         else torch.autocast(device.type, getattr(torch, r.amp))
     )
-
-def _shared(model: nn.Module, world: World, r: Recipe) -> nn.Module:
-    "`model` itself, or wrapped so that backward averages gradients over all processes."
-    if world.size == 1: return model
-    device = next(model.parameters()).device
-    if r.sync_bn: nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    idle = r.warmup_epochs > 0 and any(
-        isinstance(m, QuantWeight) and m.learns() for m in model.modules()
-    )
-    devices = [device.index] if device.type == "cuda" else None
-    # a learned weight clip has no part in the loss before the warm-up ends; buffers of rank 0 are
-    # given to all once an epoch (`same_buffers`), not in each step
-    return DistributedDataParallel(model, device_ids=devices, find_unused_parameters=idle,
-                                   broadcast_buffers=False, gradient_as_bucket_view=True)
 
 # %% ../nbs/4_training/17_trainer.ipynb #837b3dd0
 def _counters(self: Trainer) -> None:

@@ -99,10 +99,8 @@ def validate(
     with evaluating(model), cast or contextlib.nullcontext():
         for xb, yb in batches:
             logits = model(xb).float()
-            loss, right, n = (
-                loss + F.cross_entropy(logits, yb, reduction="sum"),
-                right + (logits.argmax(1) == yb).sum(), n + len(yb)
-            )
+            loss = loss + F.cross_entropy(logits, yb, reduction="sum")
+            right, n = right + (logits.argmax(1) == yb).sum(), n + len(yb)
             if stop(): return None
     if n == 0: raise ValueError("nothing to validate on: the split is empty")
     loss, right, n = all_sum(
@@ -204,6 +202,7 @@ def _validated(trainer: Trainer, valid: Any, stop: Callable[[], bool]) -> Option
     if found is not None: trainer.done, trainer.step = done, 0
     return found
 
+# %% ../nbs/4_training/18_training.ipynb #e70c4e61
 def _one_epoch(trainer: Trainer, out: Fit, valid: Any, stop: Callable[[], bool]) -> bool:
     "Train and validate one epoch and note it in `out`; False if it was paused on the way."
     start, before, (bar, on_step) = (

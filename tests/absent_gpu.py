@@ -217,7 +217,8 @@ def main():
             patch.object(run_start, "create_model", tiny):
         folder = Path(rest.pop()) if what == "shared" else Path(tmp)
         told = globals()[what](folder, *rest)
-    if not told.get("rank"): print(json.dumps(told))
+    if not told.get("rank"): print(json.dumps(told), flush=True)
+    os._exit(0)  # the end of a process is not what is tried
 
 
 if __name__ == "__main__": main()
