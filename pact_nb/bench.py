@@ -45,14 +45,12 @@ def loop_rows(
     model: str, batch_size: int, image_size: int, device: str, *, steps: int = 20, epochs: int = 3,
     runs: Optional[list] = None, plain: bool = False
 ) -> list[dict]:
-    """Milliseconds a step of the training loop, float against low-bit, in turns; a row a run.
-    `plain`: neither fused nor compiled."""
+    "Milliseconds a step of the loop, in turns; a row a run. `plain`: neither fused nor compiled."
     feed = make_feed(steps, batch_size, image_size, device)
     runs = runs or [dict(w_bits=32, a_bits=32, activation="relu"), dict(w_bits=4, a_bits=4)]
+    off = dict(compile="off", fused="off") if plain else {}
     trainers = {
-        ", ".join(f"{k}={v}" for k, v in how.items()): _trainer(
-            model, batch_size, feed, how | (dict(compile="off", fused="off") if plain else {})
-        )
+        ", ".join(f"{k}={v}" for k, v in how.items()): _trainer(model, batch_size, feed, how | off)
         for how in runs
     }
     for t in trainers.values(): train_epoch(t)  # compiled and recorded here

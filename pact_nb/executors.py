@@ -33,6 +33,7 @@ def _with(env: dict[str, str]) -> Iterator[None]:
             if v is None: del os.environ[k]
             else: os.environ[k] = v
 
+# %% ../nbs/4_training/30_executors.ipynb #4a7d5d9e
 def _end_with_parent(seconds: float = 60.0) -> None:
     "When the process that made this one has ended, even killed: SIGTERM, time to save, the end."
     parent_process().join()

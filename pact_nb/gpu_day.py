@@ -53,6 +53,7 @@ class Part:
     seconds: float
     words: list[str]  # for Python
 
+# %% ../nbs/lab/09_gpu_day.ipynb #62da784b
 def carry_out(day: Day, part: Part, say=print) -> Optional[int]:
     "The exit code of a part, kept in `day.json`; None where there was no time for it."
     kept = day.told.get(part.name, {}).get("code", 3)
@@ -122,6 +123,7 @@ def run_cells(page: Path, mark: str = "cuda", say=print) -> int:
             if i in marked: say(f"{page.stem}, cell {i}: passed, {time.monotonic() - start:.0f} s")
     return failed
 
+# %% ../nbs/lab/09_gpu_day.ipynb #581f7b9b
 def marked_pages(nbs: Path, mark: str = "cuda") -> list[Path]:
     "Notebooks below a folder with a cell that has `#| mark`."
     return sorted(p for p in nbs.rglob("*.ipynb")
@@ -176,6 +178,7 @@ def write_svhn(folder: Path, n: int = 2000) -> Path:
                        folder / f"{part}-00000-of-00001.parquet")
     return folder
 
+# %% ../nbs/lab/09_gpu_day.ipynb #f8b63a91
 def write_imagenet(folder: Path, n: int = 256, classes: int = 8, size: int = 256) -> Path:
     "Class folders of `n` JPEGs to train on and as many to test, in ImageNet's layout."
     from torchvision.io import write_jpeg
@@ -215,6 +218,7 @@ def _table_words(day: Day) -> list[str]:
             "--minutes", f"{max(0.2, day.left() / 60 - 0.7):.2f}", "--json", day.result("table1"),
             "--params", ", ".join(f"{k}={v}" for k, v in params.items())]
 
+# %% ../nbs/lab/09_gpu_day.ipynb #448c4645
 def parts(day: Day) -> Iterator[Part]:
     "What is done, in the order of its worth; made one by one, as time passes."
     small, here = day.small, ["-m", "pact_nb.gpu_day", "--device", day.device]
@@ -283,6 +287,7 @@ def _options() -> argparse.ArgumentParser:
     p.add_argument("--small", action="store_true", help="the same in small")
     return p
 
+# %% ../nbs/lab/09_gpu_day.ipynb #9e7d88d2
 def _one_part(a: argparse.Namespace) -> int:
     "The part that runs in this process."
     if a.cells:

@@ -150,6 +150,7 @@ class libdevice:
 tl_math = tl.math
 """
 
+# %% ../nbs/lab/10_gpu_kernels.ipynb #b3c09dfd
 _RUN = """
 kernel = next(v for k, v in list(globals().items()) if k.startswith("triton_"))
 torch.manual_seed(0)
@@ -213,6 +214,7 @@ print(json.dumps(dict(registers=int(re.search(r"REG:(\\d+)", said)[1]), doubles=
                       divisions=sorted(set(re.findall(r"div\\.[a-z.]+f32", ptx))))))
 """
 
+# %% ../nbs/lab/10_gpu_kernels.ipynb #b1c1ba6c
 def machine_code(source: str) -> dict:
     "Registers, loads and stores of a kernel's thread, compiled for an H100 (sm_90)."
     head, rest = _MACHINE.split("kernel = next", 1)
@@ -234,6 +236,7 @@ def everything() -> dict:
     if plain is None: raise RuntimeError("no kernel normalises, clips and rounds: PACT is unfused")
     return dict(torch=torch.__version__, rows=rows, machine=machine_code(plain), kernel=plain)
 
+# %% ../nbs/lab/10_gpu_kernels.ipynb #9f7f05cb
 def main(argv: Optional[list[str]] = None) -> int:
     "Entry of `python -m pact_nb.gpu_kernels`."
     p = argparse.ArgumentParser(prog="python -m pact_nb.gpu_kernels", allow_abbrev=False)

@@ -221,6 +221,7 @@ def _dispatched(self: Behind, func, types, args=(), kwargs=None):
     if masked or name.startswith(OF_VALUES): return _of_values(self, func, args, found)
     return _computed(self, func, (args, kwargs), found, name.startswith(CONVOLUTIONS))
 
+# %% ../nbs/lab/08_stand_in.ipynb #d6a32db8
 def _computed(self: Behind, func: Callable, given: tuple, found: Callable, alone: bool) -> Any:
     "Run on the stand-in and on the CPU; while recording the CPU's part is kept for the replays."
     like = lambda c: torch.empty_strided(c.size(), c.stride(), dtype=c.dtype, device="cuda")

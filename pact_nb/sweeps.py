@@ -209,6 +209,7 @@ def _asked_sweep(argv: Optional[list[str]]) -> int:
         print(f"time is up: {left} of {len(todo)} runs left; the same command goes on")
     return _tell(folder, table, a.json) or (3 if left and a.minutes else 0)
 
+# %% ../nbs/4_training/32_sweeps.ipynb #86e87491
 def main(argv: Optional[list[str]] = None) -> int:
     """Entry of `python -m pact_nb.sweeps`; the exit code: 0 all finished or paused, 1 some failed,
     2 wrong parameters, 3 out of `minutes`, 130 interrupted."""
