@@ -54,11 +54,10 @@ def loop_rows(
         for how in runs
     }
     for t in trainers.values(): train_epoch(t)  # compiled and recorded here
-    times = time_rounds(
-        {n: lambda t=t: train_epoch(t) for n, t in trainers.items()}, feed.split.x, epochs
-    )
-    first = times[next(iter(times))]
-    return [_loop_row(n, trainers[n], v, first, feed, steps) for n, v in times.items()]
+    steps_of = {n: lambda t=t: train_epoch(t) for n, t in trainers.items()}
+    times = time_rounds(steps_of, feed.split.x, epochs)
+    return [_loop_row(n, trainers[n], v, next(iter(times.values())), feed, steps)
+            for n, v in times.items()]
 
 # %% ../nbs/bench.ipynb #229a5ae9
 def _trainer(model: str, batch_size: int, feed: Any, how: dict) -> Trainer:
@@ -332,9 +331,9 @@ def _sections(a: argparse.Namespace, told: dict) -> Iterator[tuple[str, Any]]:
     if not a.quick: yield from _bounds(a, told)
     if not a.quick or a.device == "cuda":
         yield "loop", loop_rows(a.model, a.batch_size, a.image_size, a.device, plain=a.eager)
-        if a.device == "cuda" and not a.eager:  # small kernels joined, in a run of its own
-            joined = [dict(w_bits=4, a_bits=4, compile=c) for c in ("on", "combo")]
-            yield "joined", loop_rows(a.model, a.batch_size, a.image_size, a.device, runs=joined)
+        two = [dict(w_bits=4, a_bits=4, compile=c) for c in ("on", "combo")]  # small kernels joined
+        if a.device == "cuda" and not a.eager:
+            yield "joined", loop_rows(a.model, a.batch_size, a.image_size, a.device, runs=two)
     if a.scaling: yield "scaling", [r for s in a.scaling for r in scaling(s, device=a.device)]
     if a.ablations: yield "ablations", ablations(a.model, a.batch_size, a.image_size)
     if a.share: yield "share", share(a.share, a.model, a.batch_size, a.image_size, a.device)
