@@ -66,9 +66,7 @@ def _trainer(model: str, batch_size: int, feed: Any, how: dict) -> Trainer:
     net = quantize(create_model(model, 10, 3), r.w_bits, r.a_bits, activation=r.activation)
     return Trainer(net.to(feed.split.x.device), feed, r, say=lambda s: None)
 
-def _loop_row(
-    name: str, t: Trainer, v: list[float], first: list[float], feed: Any, steps: int
-) -> dict:
+def _loop_row(name: str, t: Trainer, v: list, first: list, feed: Any, steps: int) -> dict:
     seconds = quartiles(v)[1]
     return dict(
         run=name, engine=t.mode + (", recorded" if t.whole is not None else ""),
@@ -136,11 +134,8 @@ def scaling(
 
 def _rows_by(what: str, value: int, times: dict[str, list[float]]) -> list[dict]:
     ratios = {e: [a / b for a, b in zip(t, times["float"])] for e, t in times.items()}
-    return [
-        dict(by=what, value=value, engine=e, step_ms=1e3 * quartiles(t)[1],
-             ratio=quartiles(ratios[e])[1])
-        for e, t in times.items()
-    ]
+    return [dict(by=what, value=value, engine=e, step_ms=1e3 * quartiles(t)[1],
+                 ratio=quartiles(ratios[e])[1]) for e, t in times.items()]
 
 # %% ../nbs/bench.ipynb #af80d969
 def plot_scaling(rows: list[dict]) -> "matplotlib.figure.Figure":
@@ -331,9 +326,7 @@ def _sections(a: argparse.Namespace, told: dict) -> Iterator[tuple[str, Any]]:
     if not a.quick: yield from _bounds(a, told)
     if not a.quick or a.device == "cuda":
         yield "loop", loop_rows(a.model, a.batch_size, a.image_size, a.device, plain=a.eager)
-        two = [dict(w_bits=4, a_bits=4, compile=c) for c in ("on", "combo")]  # small kernels joined
-        if a.device == "cuda" and not a.eager:
-            yield "joined", loop_rows(a.model, a.batch_size, a.image_size, a.device, runs=two)
+    if a.device == "cuda" and not a.eager: yield "joined", _joined(a)
     if a.scaling: yield "scaling", [r for s in a.scaling for r in scaling(s, device=a.device)]
     if a.ablations: yield "ablations", ablations(a.model, a.batch_size, a.image_size)
     if a.share: yield "share", share(a.share, a.model, a.batch_size, a.image_size, a.device)
@@ -342,6 +335,12 @@ def _sections(a: argparse.Namespace, told: dict) -> Iterator[tuple[str, Any]]:
         yield "peak", peak_memory(variants, a.model, a.batch_size, a.image_size, a.device)
     if a.data_dir: yield "loader", _loader_rates(a.data_dir)
     if a.others: yield "others", _rows_of(a, other_variants(), max(3, a.rounds // 4))
+
+# %% ../nbs/bench.ipynb #cf37b26d
+def _joined(a: argparse.Namespace) -> list[dict]:
+    "On a GPU: the loop as it is against the loop with small kernels joined."
+    two = [dict(w_bits=4, a_bits=4, compile=c) for c in ("on", "combo")]
+    return loop_rows(a.model, a.batch_size, a.image_size, a.device, runs=two)
 
 def _bounds(a: argparse.Namespace, told: dict) -> Iterator[tuple[str, Any]]:
     "From when on an engine pays, and how far a step is from the machine's limits."
