@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: train test readme docs digits survive activations picture cifar10 studies mutants bench explore clean
+.PHONY: train test readme docs digits survive activations picture cifar10 studies mutants bench gpu kernels explore clean
 
 train: $(STAMP)
 	$(BIN)/papermill nbs/train.ipynb runs/train-a2.ipynb -p a_bits 2
@@ -48,6 +48,12 @@ studies: $(STAMP)  ## the experiments of the book, from a clean clone; hours; PA
 
 bench: $(STAMP)  ## what a training step costs, into results/bench-cpu.json; about twenty minutes, on an idle machine
 	$(BIN)/python -m pact_nb.bench --bits 2,4 --ablations --scaling batch,bits --json results/bench-cpu.json
+
+gpu: $(STAMP)  ## all that a GPU is needed for, nine minutes a call; exit code 3: call again; DATA=folder of CIFAR-10; without a GPU in small
+	$(BIN)/python -m pact_nb.gpu_day $(if $(DATA),--data_dir $(DATA)) $(GPU)
+
+kernels: $(STAMP)  ## kernels and bytes of a step for an H100, without one, into results/kernels-sm90.json; two minutes
+	$(BIN)/python -m pact_nb.gpu_kernels --json results/kernels-sm90.json
 
 explore: $(STAMP)  ## sliders in a browser, offline; RUN=runs/<name> plays that run back
 	PACT_RUN="$(if $(RUN),$$(realpath -s -- "$(RUN)"))" JUPYTER_PATH="$(abspath scripts)" $(BIN)/voila nbs/6_experiments/15_explore.ipynb --template=offline --TagRemovePreprocessor.remove_cell_tags=inside --VoilaConfiguration.extension_denylist=jupyterlab-jupytext $(VOILA)

@@ -15,13 +15,15 @@ from .core import parse_bits_by
 from .learned import LEARNED
 from .named_recipes import RECIPES
 from pact_nb.recipe_fields import (
-    NOT_KEPT, Recipe, _check, _weight_bits, did_you_mean, field_types, short
+    NOT_KEPT, Recipe, _check, _weight_bits, field_types, short
 )
+from .utils import did_you_mean
 
 # %% ../nbs/4_training/11_recipes.ipynb #771c172a
 # what stands on the pages before this one, under the name it always had
 from .named_recipes import SOURCES, recipe_table  # noqa: F401
-from .recipe_fields import ALIASES, DATASETS, MODELS, MOST, milestones_of  # noqa: F401
+from .recipe_fields import DATASETS, MODELS, MOST, milestones_of  # noqa: F401
+from .utils import ALIASES  # noqa: F401
 
 # %% ../nbs/4_training/11_recipes.ipynb #7dff026b
 def _float(r: Recipe) -> bool:

@@ -15,6 +15,7 @@ import sys
 from typing import Any, Callable, Optional
 from torch import Tensor, nn
 import torch
+import pact_nb
 from .checkpoints import load_weights, write_atomic
 from .evaluation import wilson
 from .integer import IntegerNetwork
@@ -29,9 +30,14 @@ from .utils import find_root
 # %% ../nbs/5_deploy/15_zoo.ipynb #4a018d7e
 INDEX = "zoo.json"
 
+def _usual() -> Path:
+    "The networks of the project, or without it those that came with the installed package."
+    own, installed = find_root() / "results" / "cifar10", Path(pact_nb.__file__).parent / "networks"
+    return installed if not (own / INDEX).is_file() and installed.is_dir() else own
+
 def read_index(folder: Optional[str | Path] = None) -> tuple[Path, dict[str, dict]]:
     "(folder, name → entry) of the trained networks; `FileNotFoundError` says where they are."
-    folder = find_root() / "results" / "cifar10" if folder is None else Path(folder).expanduser()
+    folder = _usual() if folder is None else Path(folder).expanduser()
     if not (folder / INDEX).is_file():
         raise FileNotFoundError(f"no {INDEX} in {folder}; the trained networks are part of the "
             "project's repository, in results/cifar10: work in a clone of it, or give that folder")
