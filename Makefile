@@ -52,8 +52,9 @@ bench: $(STAMP)  ## what a training step costs, into results/bench-cpu.json; abo
 gpu: $(STAMP)  ## all that a GPU is needed for, nine minutes a call; exit code 3: call again; DATA=folder of CIFAR-10; without a GPU in small
 	$(BIN)/python -m pact_nb.gpu_day $(if $(DATA),--data_dir $(DATA)) $(GPU)
 
-kernels: $(STAMP)  ## kernels and bytes of a step for an H100, without one, into results/kernels-sm90.json; two minutes
+kernels: $(STAMP)  ## kernels and bytes of a step for an H100, without one, into results/kernels-*.json; three minutes
 	$(BIN)/python -m pact_nb.gpu_kernels --json results/kernels-sm90.json
+	$(BIN)/python -m pact_nb.many --json results/kernels-many.json
 
 explore: $(STAMP)  ## sliders in a browser, offline; RUN=runs/<name> plays that run back
 	PACT_RUN="$(if $(RUN),$$(realpath -s -- "$(RUN)"))" JUPYTER_PATH="$(abspath scripts)" $(BIN)/voila nbs/6_experiments/15_explore.ipynb --template=offline --TagRemovePreprocessor.remove_cell_tags=inside --VoilaConfiguration.extension_denylist=jupyterlab-jupytext $(VOILA)

@@ -35,6 +35,7 @@ def _usual() -> Path:
     own, installed = find_root() / "results" / "cifar10", Path(pact_nb.__file__).parent / "networks"
     return installed if not (own / INDEX).is_file() and installed.is_dir() else own
 
+# %% ../nbs/5_deploy/15_zoo.ipynb #20c365ca
 def read_index(folder: Optional[str | Path] = None) -> tuple[Path, dict[str, dict]]:
     "(folder, name → entry) of the trained networks; `FileNotFoundError` says where they are."
     folder = _usual() if folder is None else Path(folder).expanduser()
