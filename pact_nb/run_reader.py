@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FINISHED', 'SEALED', 'device_name', 'uncommitted', 'ignored', 'current_commit', 'tf32_of', 'provenance',
            'choose_device', 'build_model', 'batches', 'load_recipe_data', 'weights_in', 'load_into', 'Run', 'sealed',
-           'experiment', 'asked', 'edited']
+           'experiment', 'asked', 'edited', 'newest_run']
 
 # %% ../nbs/4_training/22_run_reader.ipynb #ada28e9d
 from dataclasses import asdict
@@ -297,3 +297,19 @@ def edited(
     then = json.loads(json.dumps({k: v for k, v in (then or {}).items() if k in now}))
     then |= {n: then[n] and Path(then[n]).name for n in OTHER_RUNS if n in then}
     return [f"{k} was {v!r} and is {now[k]!r}" for k, v in then.items() if now[k] != v]
+
+# %% ../nbs/4_training/22_run_reader.ipynb #520cc35b
+def newest_run(
+    folder: Optional[str | Path] = None,  # searched three levels deep; not given: runs/
+) -> Run:
+    "The finished run that ended last; `FileNotFoundError` where there is none."
+    folder = find_root() / "runs" if folder is None else Path(folder)
+    found = []
+    for pattern in ("*", "*/*", "*/*/*"):
+        for f in folder.glob(f"{pattern}/summary.json"):
+            try: told = json.loads(f.read_text(encoding="utf8"))
+            except (OSError, ValueError): continue  # half written, or not ours
+            if isinstance(told, dict) and told.get("status") == "finished":
+                found.append((str(told.get("finished")), str(f.parent)))
+    if not found: raise FileNotFoundError(f"no finished run in {folder}; train one: make train")
+    return Run(max(found)[1])

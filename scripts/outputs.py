@@ -10,7 +10,7 @@ from docs import notebooks
 from nbclient import NotebookClient
 
 NBS = Path(__file__).resolve().parent.parent / "nbs"
-JOBS = {"train", "evaluate", "sweep", "report"}  # committed without outputs
+JOBS = {"train", "evaluate", "sweep", "report", "show"}  # committed without outputs
 SKIPPED = re.compile(r"#\| *(slow|cuda|data)\b")
 
 

@@ -130,10 +130,25 @@ def test_evaluate(swept):
     ) >= 2
 
 
+def test_show(swept):
+    "A sweep's run, which no notebook of its own has shown: result, curves, α, and the clips."
+    tmp = swept[0]
+    run = tmp / "runs" / "digits_w4a4_s0"
+    before = {f.name: f.read_bytes() for f in run.iterdir() if f.is_file()}
+    code, said = papermill("show", tmp / "show.ipynb", "run", str(run))
+    assert code == 0, said[-2000:]
+    text = str(outputs(tmp / "show.ipynb"))
+    top1 = json.loads((run / "summary.json").read_text())["test_top1"]
+    assert f"{top1:.2%} on 360 images" in text and "python -m pact_nb.evaluate" in text
+    assert sum("image/png" in o.get("data", {}) for o in outputs(tmp / "show.ipynb")) == 4
+    assert {f.name: f.read_bytes() for f in run.iterdir() if f.is_file()} == before
+
+
 @pytest.mark.parametrize("notebook,pairs,part", [
     ("sweep", ("a_bits", "2,9"), "1 to 8"), ("sweep", ("params", "lrr=1"), "lr"),
     ("evaluate", ("run", "nowhere"), "not the folder of a run"),
-    ("report", ("run", "x"), "did you mean runs?"),
+    ("report", ("run", "x"), "did you mean runs?"), ("show", ("images", "1"), "2 or more"),
+    ("show", ("run", "nowhere"), "not the folder of a run"),
 ])
 def test_refused(tmp_path, notebook, pairs, part):
     code, said = papermill(notebook, tmp_path / "out.ipynb", *pairs)
