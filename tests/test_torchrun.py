@@ -87,21 +87,20 @@ def test_norms_are_those_of_the_saved_network(tmp_path):
 
 
 def test_a_sweep_of_torchrun_with_a_deadline(tmp_path):
-    """Runs of two processes each; out of time they are saved, the rest waits, and the same command
-    ends what is left."""
+    """A run of two processes; out of time it is saved, and the same command ends it."""
     start = f"{sys.executable} -m torch.distributed.run --standalone --nproc-per-node 2"
-    words = [sys.executable, "-m", "pact_nb.sweeps", "--a_bits", "2,4", "--workers", "1",
+    words = [sys.executable, "-m", "pact_nb.sweeps", "--a_bits", "2", "--workers", "1",
              "--launch", start, "--folder", str(tmp_path / "sweep"), "--params",
              "epochs=8, width=4, train_images=1001, compile=off"]
     go = lambda *more: subprocess.run([*words, *more], cwd=ROOT, capture_output=True, text=True,
                                       timeout=300)
     first = go("--minutes", "0.2")
-    assert first.returncode == 3 and "of 2 runs left; the same command goes on" in first.stdout, (
+    assert first.returncode == 3 and "1 of 1 runs left; the same command goes on" in first.stdout, (
         first.stdout + first.stderr
     )
     told = [json.loads(f.read_text())["status"] for f in tmp_path.glob("sweep/*/summary.json")]
-    assert told in ([], ["paused"], ["finished"]), told
+    assert told in ([], ["paused"]), told
     second = go()
     assert second.returncode == 0, second.stdout + second.stderr
     told = [json.loads(f.read_text()) for f in tmp_path.glob("sweep/*/summary.json")]
-    assert [(t["status"], t["processes"]) for t in told] == [("finished", 2)] * 2
+    assert [(t["status"], t["processes"]) for t in told] == [("finished", 2)]
