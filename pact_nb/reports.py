@@ -237,6 +237,7 @@ def learning_curves(runs: list[Run]) -> "pandas.DataFrame":  # setting, bits, se
                       part="validation" if held else "training") for e, t in zip(m.epoch, top1)]
     return pd.DataFrame(rows).sort_values(["bits", "setting", "epoch"], ignore_index=True)
 
+# %% ../nbs/4_training/31_reports.ipynb #81cecd33
 def plot_learning(runs: list[Run]) -> "matplotlib.figure.Figure":
     "Error against epochs, a line a setting (mean over seeds, their range as a band)."
     import matplotlib.pyplot as plt
