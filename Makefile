@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: train test readme docs digits survive activations picture cifar10 studies mutants bench gpu kernels explore clean
+.PHONY: train test readme docs digits survive activations picture cifar10 studies mutants bench gpu kernels exercises explore clean
 
 train: $(STAMP)
 	$(BIN)/papermill nbs/train.ipynb runs/train-a2.ipynb -p a_bits 2
@@ -55,6 +55,9 @@ gpu: $(STAMP)  ## all that a GPU is needed for, nine minutes a call; exit code 3
 kernels: $(STAMP)  ## kernels and bytes of a step for an H100, without one, into results/kernels-*.json; three minutes
 	$(BIN)/python -m pact_nb.gpu_kernels --json results/kernels-sm90.json
 	$(BIN)/python -m pact_nb.many --json results/kernels-many.json
+
+exercises: $(STAMP)  ## a copy of the book with blank functions, whose tests stay, into build/exercises
+	$(BIN)/python scripts/exercises.py
 
 explore: $(STAMP)  ## sliders in a browser, offline; RUN=runs/<name> plays that run back
 	PACT_RUN="$(if $(RUN),$$(realpath -s -- "$(RUN)"))" JUPYTER_PATH="$(abspath scripts)" $(BIN)/voila nbs/6_experiments/15_explore.ipynb --template=offline --TagRemovePreprocessor.remove_cell_tags=inside --VoilaConfiguration.extension_denylist=jupyterlab-jupytext $(VOILA)
