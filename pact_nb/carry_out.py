@@ -419,7 +419,7 @@ def _train_from(
 def _say_begun(job: Job, data: Data) -> None:
     "What is trained on, and by how much; and a warning of a processor that will be slow."
     processes = f", {job.world.size} processes" if job.world.size > 1 else ""
-    if data.name == "imagenet" and hasattr(data.train.source, "groups"):
+    if isinstance(data, ImageData) and data.parquet:
         job.say("Parquet: a random image costs the reading of its whole row group; write files once"
                 " with pact_nb.images.unpack(data_dir, folder)")
     job.say(f"{job.path.name}: {len(data.train)} training, {len(data.valid)} validation,"

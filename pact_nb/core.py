@@ -57,7 +57,7 @@ def unsigned_grid(
 # %% ../nbs/1_method/01_grids.ipynb #5bc06c62
 def step_of(
     alpha: Tensor,  # the largest level, any shape; floating point
-    n: int,  # steps from 0 to it, 1-255
+    n: int | Tensor,  # steps from 0 to it, 1-255; a tensor of them in float64
 ) -> Tensor:  # as `alpha`
     "α/n, rounded once: the same bits on a CPU, on a GPU and compiled (up to float32)."
     if alpha.dtype == torch.float64: return alpha / n

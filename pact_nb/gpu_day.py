@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 from .checkpoints import write_atomic
+from .measuring import quartiles, time_rounds
 from .run_reader import device_name, tf32_of
 from .utils import find_root
 
@@ -132,14 +133,6 @@ def marked_pages(nbs: Path, mark: str = "cuda") -> list[Path]:
                   if f'"{MARK} {mark}' in p.read_text(encoding="utf8"))
 
 # %% ../nbs/lab/09_gpu_day.ipynb #a1d61bcf
-def _seconds(step: Any, device: str, repeat: int) -> float:
-    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
-    step(); wait(); times = []
-    for _ in range(repeat):
-        start = time.perf_counter(); step(); wait()
-        times.append(time.perf_counter() - start)
-    return sorted(times)[len(times) // 2]
-
 def grouped(device: str, groups: int = 27, batch: int = 128, size: int = 32,
             repeat: int = 20) -> list[dict]:
     "Forward and backward of 3×3 convolutions of ResNet-20's stages, as groups and one by one."
@@ -151,7 +144,8 @@ def grouped(device: str, groups: int = 27, batch: int = 128, size: int = 32,
         x1, xn = (put(torch.randn(batch, n * channels, pixels, pixels)) for n in (1, groups))
         one, many = put(conv(1)), put(conv(groups))
         step = lambda net, x: net(x.requires_grad_()).sum().backward()
-        a, b = (_seconds(lambda: step(n, x), device, repeat) for n, x in ((one, x1), (many, xn)))
+        pair = dict(one=lambda: step(one, x1), groups=lambda: step(many, xn))
+        a, b = (quartiles(t)[1] for t in time_rounds(pair, x1, repeat).values())
         rows.append(dict(channels=channels, groups=groups, one_ms=1e3 * a, groups_ms=1e3 * b,
                          ratio=b / (groups * a)))
     return rows

@@ -124,6 +124,8 @@ class ImageData(Data):
     times: str = ""  # a hash of names, sizes and times of change: another one after any change
     @property
     def channels(self) -> int: return 3
+    @property
+    def parquet(self) -> bool: return isinstance(self.train.source, _Shards)
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's usual constants, 0-1
 
@@ -236,7 +238,7 @@ def unpack(
     """Write the images of a Parquet data set as class folders, skipping files that are there;
     returns `folder`."""
     data, folder = load_images(data_dir, valid_fraction=0), Path(folder)
-    if not isinstance(data.train.source, _Shards):
+    if not data.parquet:
         raise ValueError(
             f"data_dir {data_dir}: has class folders already; give them to load_images as they are"
         )

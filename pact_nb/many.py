@@ -6,25 +6,21 @@
 __all__ = ['TABLE_1', 'ManyConv', 'ManyActivation', 'ManyLinear', 'pad_each', 'many', 'count_step', 'main']
 
 # %% ../nbs/lab/11_many_networks.ipynb #da0d34d5
-import argparse
 import copy
-import json
 import operator
-from pathlib import Path
 import sys
 from typing import Optional
 import torch
 from torch import Tensor, nn
 import torch.nn.functional as F
 from .clipping import _eq1
-from .checkpoints import write_atomic
-from .core import FLOAT, n_steps, straight_through
-from .gpu_kernels import Counted, _reading, _row
+from .core import FLOAT, n_steps, step_of, straight_through
+from .gpu_kernels import Counted, _reading, _row, count_command
 from .layers import quantize
 from .models import create_model
 from .pact import PACT, FixedClip, SignedPACT
 from .speed import compile_options
-from .stand_in import counted, counted_since, no_stand_in, run_with_stand_in
+from .stand_in import counted, counted_since
 from .weight_layers import QuantWeight
 
 # %% ../nbs/lab/11_many_networks.ipynb #df3418e1
@@ -69,7 +65,7 @@ class ManyActivation(nn.Module):
         a0, n = a.detach(), wide(self.n)
         rounds = n.isfinite()
         z = torch.minimum(v.detach().clamp(min=0), a0)
-        s = (a0.double() / torch.where(rounds, n, 1.0)).to(a0.dtype)
+        s = step_of(a0, torch.where(rounds, n, 1.0).double())
         y = torch.where(rounds, torch.round(z / s) * s, z)
         per_channel = a.expand(1, self.r, v.shape[2], 1, 1)
         out = straight_through(y, _eq1(v, per_channel))
@@ -173,18 +169,10 @@ def count_step(cells: list[dict], batch: int = 128) -> dict:
 # %% ../nbs/lab/11_many_networks.ipynb #a2de1aa6
 def main(argv: Optional[list[str]] = None) -> int:
     "Entry of `python -m pact_nb.many`: counts, as JSON."
-    p = argparse.ArgumentParser(prog="python -m pact_nb.many", allow_abbrev=False)
-    p.add_argument("--json", metavar="FILE", help="where the result is written")
-    a = p.parse_args(argv)
-    if no := no_stand_in():
-        print(f"error: {no}", file=sys.stderr)
-        return 2
-    code = ("import json, pact_nb.many as m; one = dict(w_bits=4, a_bits=4); print(json.dumps("
-            "[m.count_step(c) for c in ([one], m.TABLE_1)]))")
-    rows = json.loads(run_with_stand_in(["-c", code], seconds=900).splitlines()[-1])
-    for r in rows: print(r)
-    if a.json: write_atomic(Path(a.json), json.dumps(dict(torch=torch.__version__, rows=rows)))
-    return 0
+    code = ("import json, torch, pact_nb.many as m; one = dict(w_bits=4, a_bits=4); rows = ["
+            "m.count_step(c) for c in ([one], m.TABLE_1)]; print(json.dumps("
+            "dict(torch=torch.__version__, rows=rows)))")
+    return count_command("python -m pact_nb.many", code, argv)
 
 # %% ../nbs/lab/11_many_networks.ipynb #f11b7ce4
 if __name__ == "__main__" and "__file__" in globals(): sys.exit(main())  # not in the notebook

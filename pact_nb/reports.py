@@ -7,7 +7,6 @@ __all__ = ['TABLE1', 'changes', 'table1', 'find_runs', 'plot_bits', 'learning_cu
            'save_report', 'newest_sweep']
 
 # %% ../nbs/4_training/31_reports.ipynb #54a684f1
-from contextlib import suppress
 from dataclasses import asdict
 import json
 import math
@@ -18,8 +17,7 @@ import pact_nb
 from .checkpoints import write_atomic
 from .named_recipes import RECIPES
 from .run_folders import VOLATILE
-from .run_reader import Run, experiment
-from .utils import find_root
+from .run_reader import Run, ended_runs, experiment
 
 # %% ../nbs/4_training/31_reports.ipynb #17fa741e
 def _paper(net: str, *top1: float) -> dict:
@@ -312,12 +310,7 @@ def newest_sweep(
     folder: Optional[str | Path] = None,  # with the folders of sweeps in it; not given: runs/
 ) -> Optional[Path]:
     "The folder of runs that was added to last, of those with two finished runs or more; or None."
-    folder, found = find_root() / "runs" if folder is None else Path(folder), []
-    for sweep in {f.parent.parent for f in folder.glob("*/*/summary.json")}:
-        ends = []
-        for f in sweep.glob("*/summary.json"):
-            with suppress(OSError, ValueError):
-                told = json.loads(f.read_text(encoding="utf8"))
-                if told.get("status") == "finished": ends.append(str(told.get("finished")))
-        if len(ends) > 1: found.append((max(ends), sweep))
+    ends: dict[Path, list[str]] = {}
+    for when, path in ended_runs(folder, ["*/*"]): ends.setdefault(path.parent, []).append(when)
+    found = [(max(times), sweep) for sweep, times in ends.items() if len(times) > 1]
     return max(found)[1] if found else None

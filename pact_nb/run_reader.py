@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FINISHED', 'SEALED', 'device_name', 'uncommitted', 'ignored', 'current_commit', 'tf32_of', 'provenance',
            'choose_device', 'build_model', 'batches', 'load_recipe_data', 'weights_in', 'load_into', 'Run', 'sealed',
-           'experiment', 'asked', 'edited', 'newest_run']
+           'experiment', 'asked', 'edited', 'ended_runs', 'newest_run']
 
 # %% ../nbs/4_training/22_run_reader.ipynb #ada28e9d
 from dataclasses import asdict
@@ -17,7 +17,7 @@ from pathlib import Path
 import platform
 import subprocess
 import time
-from typing import Any, Optional
+from typing import Any, Iterable, Optional
 from torch import nn
 import torch
 import pact_nb
@@ -299,17 +299,25 @@ def edited(
     return [f"{k} was {v!r} and is {now[k]!r}" for k, v in then.items() if now[k] != v]
 
 # %% ../nbs/4_training/22_run_reader.ipynb #520cc35b
+def ended_runs(
+    folder: Optional[str | Path],  # None: runs/
+    patterns: Iterable[str],  # of folders below it
+) -> list[tuple[str, Path]]:
+    "(when it ended, its folder) of each finished run; what is half written or not ours is left."
+    folder, found = find_root() / "runs" if folder is None else Path(folder), []
+    for f in (f for p in patterns for f in folder.glob(f"{p}/summary.json")):
+        try: told = json.loads(f.read_text(encoding="utf8"))
+        except (OSError, ValueError): continue
+        if isinstance(told, dict) and told.get("status") == "finished":
+            found.append((str(told.get("finished")), f.parent))
+    return found
+
 def newest_run(
     folder: Optional[str | Path] = None,  # searched three levels deep; not given: runs/
 ) -> Run:
     "The finished run that ended last; `FileNotFoundError` where there is none."
-    folder = find_root() / "runs" if folder is None else Path(folder)
-    found = []
-    for pattern in ("*", "*/*", "*/*/*"):
-        for f in folder.glob(f"{pattern}/summary.json"):
-            try: told = json.loads(f.read_text(encoding="utf8"))
-            except (OSError, ValueError): continue  # half written, or not ours
-            if isinstance(told, dict) and told.get("status") == "finished":
-                found.append((str(told.get("finished")), str(f.parent)))
-    if not found: raise FileNotFoundError(f"no finished run in {folder}; train one: make train")
+    found = ended_runs(folder, ("*", "*/*", "*/*/*"))
+    if not found:
+        where = find_root() / "runs" if folder is None else folder
+        raise FileNotFoundError(f"no finished run in {where}; train one: make train")
     return Run(max(found)[1])

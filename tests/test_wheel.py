@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+import mutants  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -16,12 +18,7 @@ def installed(tmp_path_factory) -> Path:
     "A folder with the package as its wheel has it."
     tmp = tmp_path_factory.mktemp("wheel")
     copy, dist = tmp / "source", tmp / "dist"
-    names = subprocess.run(["git", "-C", ROOT, "ls-files", "-co", "--exclude-standard"], text=True,
-                           capture_output=True, check=True).stdout.splitlines()
-    for name in names:
-        if name.startswith(("pact_nb/", "results/cifar10/")) or "/" not in name:
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, copy / name)
+    mutants.copy_project(copy)
     def do(*words):
         p = subprocess.run([sys.executable, *words], cwd=copy, capture_output=True, text=True)
         assert p.returncode == 0, p.stdout[-1000:] + p.stderr[-2000:]
