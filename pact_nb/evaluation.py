@@ -151,7 +151,7 @@ def plot_confusion(matrix: "numpy.ndarray", classes: list[str]) -> "matplotlib.f
         fig, ax = plt.subplots(figsize=(7, 0.6 + 0.27 * max(1, len(t))))
         ax.barh([f"{a} → {b}" for a, b in zip(t.label, t.taken_for)][::-1], t.images[::-1])
         ax.set(xlabel="images", title="most confused pairs")
-        ax.tick_params(axis="y", labelsize=8)
+        ax.tick_params(axis="y", labelsize=8); ax.locator_params(axis="x", integer=True)
     else:
         side = max(3.5, 0.5 * len(classes))
         fig, ax = plt.subplots(figsize=(side + 1, side))
@@ -257,7 +257,8 @@ def plot_layers(
     import matplotlib.pyplot as plt
     import seaborn as sns
     palette, rows = sns.color_palette("colorblind"), math.ceil(len(stats) / columns)
-    fig, axes = plt.subplots(rows, columns, figsize=(2.5 * columns, 1.9 * rows), squeeze=False)
+    size = 2.5 * columns, 0.4 + 1.9 * rows
+    fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
     for ax, s in zip(axes.flat, stats):
         x = inputs[s["layer"]]
         # one polygon, not 50 bars
@@ -274,9 +275,9 @@ def plot_layers(
     for ax in axes.flat[len(stats):]: ax.axis("off")
     names = ("learned α", "α of least squared error", "largest input")
     lines = [plt.Line2D([], [], color=c, ls=s) for c, s in zip(palette, ("-", "--", ":"))]
-    fig.legend(lines, names, loc="lower right", fontsize=9)
+    fig.legend(lines, names, loc="upper center", ncols=3, fontsize=9)
     fig.supxlabel("positive input of the activation", fontsize=9)
-    fig.tight_layout()
+    fig.tight_layout(rect=(0, 0, 1, 1 - 0.35 / fig.get_figheight()))
     return fig
 
 # %% ../nbs/4_training/20_evaluation.ipynb #afc13a91

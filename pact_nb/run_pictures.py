@@ -165,7 +165,7 @@ def plot_alpha_map(run: Run) -> "matplotlib.figure.Figure":
     right = ax.secondary_yaxis("right")
     right.set_yticks(range(0, n, every), [f"{v:.2f}" for v in table.iloc[::every, -1]], fontsize=7)
     ax.set(xlabel="epoch", title="α of every layer against its start; right: α at the end")
-    ax.grid(False)
+    ax.grid(False); ax.xaxis.get_major_locator().set_params(integer=True)
     fig.colorbar(shown, ax=ax, label="log₂ (α / α at the start)", pad=0.1)
     fig.tight_layout()
     return fig

@@ -19,7 +19,7 @@ from docs_links import check  # noqa: E402
 PARTS = {
     "1_method": "1 Method", "2_networks": "2 Networks", "3_speed": "3 Speed",
     "4_training": "4 Training", "5_deploy": "5 Deployment", "6_experiments": "6 Experiments",
-    "lab": "Lab", "": "Jobs"
+    "lab": "Lab", "reference": "Reference", "": "Jobs"
 }
 # in the repository → on the site
 PAGES = {
@@ -70,6 +70,10 @@ def navigation(modules: list[str], names: list[str]) -> list:
     nav, parts = [{"Front page": "index.ipynb"}], {}
     for name in names:
         parts.setdefault(PARTS[os.path.dirname(name)], []).append({title(name): f"{name}.ipynb"})
+    reference = [
+        *parts.pop(PARTS["reference"], []), {"Package": "api/index.md"},
+        *(f"api/{m}.md" for m in modules)
+    ]
     nav += [{part: pages} for part, pages in parts.items()]
     project = [
         {p.split("/")[0].removesuffix(".md").capitalize(): q}
@@ -77,8 +81,7 @@ def navigation(modules: list[str], names: list[str]) -> list:
         if q.endswith(".md") and (ROOT / p).exists()
     ]
     return [
-        *nav, {"Reference": ["api/index.md", *(f"api/{m}.md" for m in modules)]},
-        {"Project": project}
+        *nav, {"Reference": reference}, {"Project": project}
     ]
 
 
@@ -112,17 +115,34 @@ def shown(cell, folder: str, out: Path):
     lines = cell.source.split("\n")
     if cell.cell_type == "markdown":
         return {**cell, "source": as_html(relinked(cell.source, folder, out))}
-    marks = {m[1]: m[2].strip() for l in lines if (m := re.match(r"#\| *(\w+):?(.*)", l))}
+    marks = directives(lines)
     source = "\n".join(l for l in lines if not l.startswith("#|")).strip("\n")
     if "hide" in marks or not source: return None
     tags = [
         *cell.metadata.get("tags", []), *(f for f in FLAGS if f in marks),
         *(["hide-input"] if marks.get("echo") == "false" else [])
     ]
-    return {
-        **cell, "source": source, "metadata": {"tags": tags},
-        "outputs": [shown_output(o, folder, out) for o in cell.outputs]
-    }
+    outputs = [shown_output(o, folder, out) for o in cell.outputs]
+    if "fig-alt" in marks: name_pictures(outputs, marks["fig-alt"])
+    if "sliders" in marks: outputs.append(sliders(marks["sliders"]))
+    return {**cell, "source": source, "metadata": {"tags": tags}, "outputs": outputs}
+
+
+def directives(lines: list[str]) -> dict[str, str]:
+    """What a cell's lines `#| key: value` say; a value goes on in lines that begin with `#|` and
+    two spaces or more."""
+    marks, key = {}, None
+    for line in lines:
+        if key and (more := re.match(r"#\|\s{2,}(\S.*)", line)): marks[key] += " " + more[1].strip()
+        elif m := re.match(r"#\| *([\w-]+):?(.*)", line): key, marks[m[1]] = m[1], m[2].strip()
+    return marks
+
+
+def name_pictures(outputs: list, text: str) -> None:
+    "Give the pictures of a cell their alternative text, where docs_pages looks for it."
+    for o in outputs:
+        if "image/png" in o.get("data", {}):
+            o["metadata"] = {"image/png": {"alt": text.replace("$", "").replace('"', "”")}}
 
 
 def as_html(text: str) -> str:
@@ -137,19 +157,24 @@ def shown_output(output, folder: str, out: Path):
     return output
 
 
-def describe(cells: list, page: str) -> None:
-    "Give each picture an alternative text: the heading it stands under, and the page."
-    heading = page
-    for c in cells:
-        if c["cell_type"] == "markdown":
-            heading = (re.findall(r"^#+ (.+)", c["source"], re.M) or [heading])[-1]
-        for o in c.get("outputs", []):
-            if "image/png" in o.get("data", {}):
-                o["metadata"] = {
-                    "image/png": {
-                        "alt": f"Figure: {heading} ({page})".replace("$", "").replace('"', "”")
-                    }
-                }
+def quantiles(n: int = 400) -> dict[str, list[float]]:
+    "Values that stand for three densities of variance 1: their quantiles at (i + ½)/n."
+    import torch
+    from torch.distributions import Laplace, Normal, Uniform
+    at = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+    kinds = dict(normal=Normal(0.0, 1.0), Laplace=Laplace(0.0, 0.5**0.5),
+                 uniform=Uniform(-(3**0.5), 3**0.5))
+    return {k: [round(v, 6) for v in d.icdf(at).tolist()] for k, d in kinds.items()}
+
+
+def sliders(figure: str):
+    "The place of a figure of docs/sliders.js, with what it draws."
+    if figure not in ("transfer", "error"):
+        sys.exit(f"sliders: transfer or error, the figures of docs/sliders.js; got {figure!r}")
+    values = json.dumps(quantiles() if figure == "error" else {})
+    box = "<p>The same formulas, computed in your browser while you move the sliders:</p>" \
+          f'<div class="sliders" data-figure="{figure}" data-values=\'{values}\'></div>'
+    return nbformat.v4.new_output("display_data", {"text/html": box})
 
 
 def write_notebook(name: str, out: Path) -> None:
@@ -159,7 +184,6 @@ def write_notebook(name: str, out: Path) -> None:
     nb.cells = [nbformat.from_dict(c) for c in (shown(c, folder, out) for c in nb.cells) if c]
     # colours come later, in docs_pages; no widget state, which needs scripts from elsewhere
     nb.metadata = dict(kernelspec=dict(name="python3", display_name="python3", language="text"))
-    describe(nb.cells, title(name))
     (out / name).parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(nb, out / f"{name}.ipynb")
 
@@ -178,7 +202,7 @@ def write_sources(out: Path) -> list:
     from docs_api import write_api
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(ROOT / "nbs" / "images", out / "images")
-    shutil.copyfile(ROOT / "docs" / "site.css", out / "site.css")
+    for file in ("site.css", "sliders.js"): shutil.copyfile(ROOT / "docs" / file, out / file)
     shutil.copyfile(math_font(), out / "math.ttf")
     names = reading_order()
     for name in ("index", *names): write_notebook(name, out)

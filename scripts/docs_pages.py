@@ -1,6 +1,8 @@
 "Hook of mkdocs: what mkdocs-jupyter makes of a notebook, in plain HTML, with formulas as MathML."
 import html
+import json
 import re
+from pathlib import Path
 
 from bs4 import BeautifulSoup
 from latex2mathml.converter import convert
@@ -94,11 +96,20 @@ def headings(soup: BeautifulSoup) -> list[dict]:
     return tokens
 
 
+def name_pictures(soup: BeautifulSoup, notebook: Path) -> None:
+    """Give each picture the description that stands in its output's metadata: nbconvert's template
+    leaves it out."""
+    cells = json.loads(notebook.read_text(encoding="utf8"))["cells"]
+    outputs = [o for c in cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
+    for picture, o in zip(soup.select(".jp-RenderedImage img"), outputs, strict=True):
+        picture["alt"] = o["metadata"].get("image/png", {}).get("alt", "")
+
+
 def on_page_content(html: str, page, config, files) -> str:
     "mkdocs calls this with the body of each page."
     if not page.file.src_uri.endswith(".ipynb"): return html
     body, blocks = without_code(html)
     soup = BeautifulSoup(body, "html.parser")
-    formulas(soup), plain_tables(soup)
+    formulas(soup), plain_tables(soup), name_pictures(soup, Path(page.file.abs_src_path))
     page.toc = get_toc(headings(soup))
     return re.sub(r'<code-block n="(\d+)"></code-block>', lambda m: blocks[int(m[1])], str(soup))

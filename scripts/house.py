@@ -13,6 +13,8 @@ from docs import PARTS, notebooks  # noqa: E402
 
 MOST_COLUMNS, MOST_LINES, MOST_CELL = 100, 400, 25
 GROUND = "lab/01_utils"  # helpers that every part may use
+# what a picture shows, in words, and what moves beside it on the site: no code
+ALT = re.compile(r"^#\| *(?:fig-alt|sliders):.*\n(?:#\|  +.*\n)*", re.M)
 
 
 class Notebook(NamedTuple):
@@ -21,6 +23,10 @@ class Notebook(NamedTuple):
     cells: list[str]
 
     def lines(self) -> list[str]: return [x for c in self.cells for x in c.splitlines()]
+
+    def sizes(self) -> list[int]:
+        "Lines of code of each cell, without the descriptions of pictures."
+        return [len(ALT.sub("", c).splitlines()) for c in self.cells]
 
     def module(self) -> str:
         "The module it exports; '' for none."
@@ -103,8 +109,8 @@ def backwards(pages: list[Notebook]) -> list[str]:
 def table(pages: list[Notebook]) -> list[dict]:
     "A row for each part, and one for all."
     def row(name, some):
-        lines = {p.name: len(p.lines()) for p in some}
-        cells = [len(c.splitlines()) for p in some for c in p.cells]
+        lines = {p.name: sum(p.sizes()) for p in some}
+        cells = [n for p in some for n in p.sizes()]
         return dict(
             part=name, pages=len(some), lines=sum(lines.values()),
             long_lines=sum(len(x) > MOST_COLUMNS for p in some for x in p.lines()),

@@ -129,7 +129,8 @@ def test_formulas_and_pictures(articles):
         assert not [
             s for s in page.find_all(string=re.compile(r"\$")) if not s.find_parent(["pre", "code"])
         ], name
-        assert all(len(i.get("alt", "")) > 10 for i in page.find_all("img")), name
+        said = [i.get("alt", "") for i in page.find_all("img")]
+        assert all(len(s) > 20 and "No description" not in s for s in said), (name, said)
 
 
 def test_every_public_name(site):
@@ -223,6 +224,52 @@ def test_nothing_overflows(url, site):
                     file.name, width
                 )
         assert page.outside == []
+
+
+def slide(page, figure: str, **settings) -> dict:
+    "What a figure shows after its sliders were moved."
+    box = page.locator(f".sliders[data-figure={figure}]")
+    for name, value in settings.items():
+        box.locator(f"[name={name}]").evaluate(
+            "(e, v) => { e.value = v; e.dispatchEvent(new Event('input', { bubbles: true })) }",
+            str(value))
+    return json.loads(box.get_attribute("data-shown"))
+
+
+X = [-1.0, -1e-9, 0.0, 0.3, 0.5, 1.0, 1.25, 1.5, 2.0, 2.499, 2.5, 2.501, 3.0, 7.0]
+
+
+@pytest.mark.parametrize("k, alpha", [(1, 2.5), (2, 3), (2, 0.1), (3, 2.5), (5, 1.05), (8, 6)])
+def test_sliders(url, k, alpha):
+    "What a reader's browser draws from sliders is what the package computes, ties included."
+    import torch
+    from pact_nb.core import unsigned_grid
+    from pact_nb.error import errors
+    from pact_nb.pact import pact
+    x, a = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (X, float(alpha)))
+    with browse() as page:
+        page.goto(f"{url}1_method/02_pact.html")
+        shown = slide(page, "transfer", bits=k, alpha=alpha)
+        levels = unsigned_grid(k, torch.tensor(alpha, dtype=torch.float64))
+        assert shown["levels"] == len(levels)
+        assert shown["step"] == pytest.approx(levels[1].item(), rel=1e-12)
+        drawn = page.evaluate("([x, a, k]) => x.map(v => pactFigures.pact(v, a, k))", [X, alpha, k])
+        assert drawn == pytest.approx(pact(x, a, k).tolist(), rel=1e-12, abs=1e-12)
+        by_input, by_alpha = torch.autograd.grad(pact(x, a, k).sum(), (x, a))
+        slopes = page.evaluate("([x, a]) => [x.map(v => pactFigures.slopeInput(v, a)),"
+                               " x.map(v => pactFigures.slopeAlpha(v, a))]", [X, alpha])
+        assert slopes[0] == by_input.tolist() and sum(slopes[1]) == by_alpha.item()
+        page.goto(f"{url}1_method/04_error.html")
+        for name, values in docs.quantiles().items():
+            shown = slide(page, "error", bits=k, alpha=alpha, values=name)
+            v = torch.tensor(values, dtype=torch.float64)
+            clipping, rounding = errors(v, alpha, k)
+            assert shown["clipping"] == pytest.approx(clipping.item(), rel=1e-9, abs=1e-15)
+            assert shown["rounding"] == pytest.approx(rounding.item(), rel=1e-9, abs=1e-15)
+            mean_square = (pact(v, a, k) - v.relu()).square().mean()
+            pull = torch.autograd.grad(mean_square, a)[0].item()
+            assert shown["slope"] == pytest.approx(pull, rel=1e-9, abs=1e-15)
+        assert page.complaints == page.outside == []
 
 
 PAGES = [

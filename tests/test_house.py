@@ -51,8 +51,8 @@ def test_sizes(pages):
     for p in pages:
         assert max(map(len, p.lines()), default=0) <= house.MOST_COLUMNS, p.name
         most = LEFT["pages"].get(p.name, house.MOST_LINES)
-        assert len(p.lines()) <= most, (p.name, len(p.lines()))
-        over = [n for n in (len(c.splitlines()) for c in p.cells) if n > house.MOST_CELL]
+        assert sum(p.sizes()) <= most, (p.name, sum(p.sizes()))
+        over = [n for n in p.sizes() if n > house.MOST_CELL]
         assert len(over) <= LEFT["cells"].get(p.name, 0), (p.name, over)
 
 
