@@ -19,7 +19,7 @@ from docs_links import check  # noqa: E402
 PARTS = {
     "1_method": "1 Method", "2_networks": "2 Networks", "3_speed": "3 Speed",
     "4_training": "4 Training", "5_deploy": "5 Deployment", "6_experiments": "6 Experiments",
-    "lab": "Lab", "reference": "Reference", "": "Jobs"
+    "lab": "Lab", "": "Jobs", "reference": "Reference"
 }
 # in the repository → on the site
 PAGES = {
