@@ -1,6 +1,7 @@
 "The structure of the workbook: what builds on what, and how large a page or a cell may be."
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,23 @@ def test_sizes(pages):
 
 
 def test_median_cell(pages): assert house.table(pages)[-1]["median_cell"] <= 12
+
+
+# what readers stumbled over → what the glossary says
+WORDS = {
+    "strangers?": "third-party networks", "passed over": "skipped", "told apart": "distinguished",
+    "held against the": "checked against the", "one epoch more": "one more epoch",
+}
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_words(word):
+    "Prose says what the field says."
+    for name in house.notebooks():
+        told = json.loads((ROOT / "nbs" / f"{name}.ipynb").read_text(encoding="utf8"))["cells"]
+        prose = " ".join("".join(c["source"]) for c in told if c["cell_type"] == "markdown")
+        found = re.search(rf".{{0,40}}\b{word}\b.{{0,40}}", prose)
+        assert not found, f"{name}: {found[0]!r}; write {WORDS[word]}"
 
 
 def test_positional_arguments():
