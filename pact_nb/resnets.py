@@ -125,7 +125,8 @@ def _init_convs(model: nn.Module) -> None:
 
 def _blocks_a_stage(depth: int) -> int:
     "n of a depth of 6n+2."
-    if (depth - 2) % 6: raise ValueError(f"depth must be 6n+2, e.g. 20, 32, 44, 56, 110; got {depth}")
+    if (depth - 2) % 6:
+        raise ValueError(f"depth must be 6n+2, e.g. 20, 32, 44, 56, 110; got {depth}")
     return (depth - 2) // 6
 
 # %% ../nbs/2_networks/14_models.ipynb #3ebbf483
