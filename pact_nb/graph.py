@@ -44,16 +44,18 @@ def read_network(
     graph, drop, differ = _merged(train, evaluation)
     gm = _built(model, graph, drop, differ)
     gm.frozen = tuple(n for n in frozen if _has_module(gm, n))
-    fixed = _at_default(type(model).forward, inputs)
+    return gm, _lost(_at_default(type(model).forward, inputs), hooks, check)
+
+# %% ../nbs/2_networks/04_graph.ipynb #e987aafd
+def _lost(fixed: list[str], hooks: list[str], check: bool) -> list[str]:
+    "In words, what a graph does not carry: arguments, hooks, calls of checkpoint."
     lost = [
         f"{', '.join(fixed)} of its forward stay at their defaults; an example with them, x=(…, …),"
         " keeps them"
     ] * bool(fixed)
     lost += [f"hooks on {', '.join(hooks)} are not called; those on layers are"] * bool(hooks)
-    lost += ["torch.utils.checkpoint is not called and saves no memory"] * check
-    return gm, lost
+    return lost + ["torch.utils.checkpoint is not called and saves no memory"] * check
 
-# %% ../nbs/2_networks/04_graph.ipynb #e987aafd
 def _reason(e: Exception) -> str:
     "Why torch.fx failed, in words."
     if "control flow" in str(e): return "the shape or the values of its input decide what it does"

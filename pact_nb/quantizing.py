@@ -147,16 +147,6 @@ def _check_plan(plan: Plan) -> None:
     check_grad(plan.alpha_grad), check_scale(plan.weights["w_scale"])
     check_width(plan.weights["hysteresis"])
 
-def _check_model(model: nn.Module) -> nn.Module:
-    "The network itself; `TypeError` or `ValueError` for one that `quantize` cannot serve."
-    model = check_network(model)
-    if is_view(model):
-        raise ValueError("this is a fused view of a network; quantize the network itself")
-    if type(model) in QUANTIZED:
-        raise ValueError(f"{type(model).__name__} alone is first and last layer at once; put it"
-                         " into nn.Sequential")
-    return model
-
 # %% ../nbs/2_networks/09_quantize.ipynb #879e403b
 def _check_residual(plan: Plan) -> None:
     "`ValueError` for settings that grids of sums do not go with."
@@ -172,6 +162,16 @@ def is_view(model: nn.Module) -> bool:
     """Whether `model` is what `fused.fuse` returns: it shares its modules with a network, and
     hides them."""
     return any(getattr(m, "of_view", False) for m in model.modules())
+
+def _check_model(model: nn.Module) -> nn.Module:
+    "The network itself; `TypeError` or `ValueError` for one that `quantize` cannot serve."
+    model = check_network(model)
+    if is_view(model):
+        raise ValueError("this is a fused view of a network; quantize the network itself")
+    if type(model) in QUANTIZED:
+        raise ValueError(f"{type(model).__name__} alone is first and last layer at once; put it"
+                         " into nn.Sequential")
+    return model
 
 # %% ../nbs/2_networks/09_quantize.ipynb #59fa3c5d
 _BY_MODULE = (
@@ -254,6 +254,13 @@ def _read_by(model: nn.Module, name: str, m: QuantWeight) -> list[nn.Module]:
     return [found.get(above + n, m) for n in m.reads]
 
 # %% ../nbs/2_networks/09_quantize.ipynb #7dc6695e
+def _planned(*, first_bits: int, last_bits: int, bits_by: str, w_quant: str, w_scale: str,
+             hysteresis: float, **same: Any) -> Plan:
+    "The plan for what `quantize` was asked for."
+    return Plan(
+        ends={"first layer": first_bits, "last layer": last_bits}, rules=parse_bits_by(bits_by),
+        weights=dict(w_quant=w_quant, w_scale=w_scale, hysteresis=hysteresis), **same)
+
 def _quantized(model: nn.Module, x: Any, plan: Plan) -> nn.Module:
     "The low-bit copy that a plan asks for."
     _check_plan(plan)
@@ -290,11 +297,8 @@ def quantize(
 ) -> nn.Module:  # a low-bit copy; parameters keep their names, each PACT adds one `alpha`
     """A low-bit copy of `model`; see `report`. `ValueError` for a network that cannot be read, or
     low bits that reach nothing; a warning for what stays float."""
-    return _quantized(model, x, Plan(
-        w_bits=w_bits, a_bits=a_bits, ends={"first layer": first_bits, "last layer": last_bits},
-        weights=dict(w_quant=w_quant, w_scale=w_scale, hysteresis=hysteresis),
-        rules=parse_bits_by(bits_by), alpha=alpha, activation=activation, alpha_grad=alpha_grad,
-        fp_shortcut=fp_shortcut, keep_scale=keep_scale, residual_bits=residual_bits))
+    given = dict(locals())  # every argument, by its name
+    return _quantized(given.pop("model"), given.pop("x"), _planned(**given))
 
 # %% ../nbs/2_networks/09_quantize.ipynb #d9a7fcb9
 def _unreached(low: nn.Module) -> list[str]:

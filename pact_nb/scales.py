@@ -11,9 +11,10 @@ from typing import Optional
 from torch import Tensor, fx, nn
 import torch
 from .pact import PACT, FixedClip
+from .quant_weight import QuantWeight, _keep
 from .shortcuts import _NORMS, _calls
 from .tracing import is_torchs
-from .weight_layers import QuantWeight, _keep, quantized_type
+from .weight_layers import quantized_type
 from .wiring import Plan, _new_pact, _override, _stays
 
 # %% ../nbs/2_networks/08_scales.ipynb #3f6ab7a9

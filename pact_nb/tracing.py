@@ -106,14 +106,24 @@ class _Value(fx.Proxy):
         return self.tracer.create_proxy("call_function", operator.imul, (self, other), {})
 
 # %% ../nbs/2_networks/02_tracing.ipynb #29d920cb
-class NetworkTracer(fx.Tracer):
-    "torch.fx's tracer: defaults stay, buffers are values, derived layers are one node."
+class _Noting(fx.Tracer):
+    "What a node says: buffers are values, `y += z` changes y, and whether gradients were on."
     proxy_buffer_attributes = True
-    leaves: tuple = ()  # further types of modules that are one node
-    inputs = 1  # tensors that forward is called with
     autocast = (False, False)
 
     def proxy(self, node: fx.Node) -> fx.Proxy: return _Value(node, self)
+
+    def create_node(self, *args, **kwargs):
+        if _autocast() != self.autocast: raise TraceError("its forward switches autocast on or off")
+        node = super().create_node(*args, **kwargs)
+        node.meta["no_grad"] = not _is_grad_enabled()
+        return node
+
+# %% ../nbs/2_networks/02_tracing.ipynb #2ad36281
+class NetworkTracer(_Noting):
+    "torch.fx's tracer: defaults stay, buffers are values, derived layers are one node."
+    leaves: tuple = ()  # further types of modules that are one node
+    inputs = 1  # tensors that forward is called with
 
     def is_leaf_module(self, m: nn.Module, name: str) -> bool:
         # dropout of a whole branch
@@ -124,12 +134,6 @@ class NetworkTracer(fx.Tracer):
     def create_args_for_root(self, root_fn, is_module, concrete_args=None):
         names = _argument_names(root_fn, self.inputs)
         return root_fn, [self.root, *(self.create_proxy("placeholder", n, (), {}) for n in names)]
-
-    def create_node(self, *args, **kwargs):
-        if _autocast() != self.autocast: raise TraceError("its forward switches autocast on or off")
-        node = super().create_node(*args, **kwargs)
-        node.meta["no_grad"] = not _is_grad_enabled()
-        return node
 
     def call_module(self, m, forward, args, kwargs):
         if isinstance(m, _NORM_TYPES) and not self.is_leaf_module(m, ""):
