@@ -15,8 +15,9 @@ from unittest.mock import patch
 import torch
 from .bench_steps import Variant, make_ready
 from .codes import load_codes
-from .fused import load_fused, load_library, source_of
+from .cpp_source import source_of
 from .measuring import make_batch, quartiles, time_rounds
+from .operators import load_fused, load_library
 from .speed import keep_freed_memory
 
 # %% ../nbs/lab/05_bench_measures.ipynb #c80190f0
