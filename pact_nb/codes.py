@@ -17,8 +17,10 @@ from .layers import QuantConv2d
 from .levels import first_input
 
 # %% ../nbs/3_speed/03b_codes_networks.ipynb #ff75f05f
-# what stands on the page before this one, under the name it always had
+# what stands on the pages before this one, under the name it always had
 from .code_conv import load_codes  # noqa: F401
+from .cpp_source import source_of  # noqa: F401
+from .operators import load_fused, load_library, processor_flags  # noqa: F401
 
 # %% ../nbs/3_speed/03b_codes_networks.ipynb #373a8943
 CODE_BITS = range(2, 8)  # of DoReFa weights whose odd numbers fit in int8
