@@ -15,8 +15,9 @@ from unittest.mock import patch
 import torch
 from .bench_steps import Variant, make_ready
 from .codes import load_codes
-from .fused import load_fused, load_library, source_of
+from .cpp_source import source_of
 from .measuring import make_batch, quartiles, time_rounds
+from .operators import load_fused, load_library
 from .speed import keep_freed_memory
 
 # %% ../nbs/lab/05_bench_measures.ipynb #c80190f0
@@ -125,6 +126,51 @@ def _both_ways(model: str, batch_size: int, image_size: int) -> dict[str, Callab
     }
 
 # %% ../nbs/lab/05_bench_measures.ipynb #aabfb1ce
+def _line(what: str, without: float, with_: float, kept: bool, n: int) -> dict:
+    "A row: milliseconds without an optimisation and with it."
+    return dict(
+        what=what, without_ms=without, with_ms=with_, ratio=with_ / without, kept=kept, n=n
+    )
+
+def _of_steps(model: str, batch_size: int, image_size: int, rounds: int) -> list[dict]:
+    "What a network or its engine switches on and off, in one process."
+    t = time_rounds(_both_ways(model, batch_size, image_size), torch.zeros(()), rounds)
+    return [
+        _line(what, *(1e3 * quartiles(t[n])[1] for n in (a, b)), kept, rounds)
+        for what, a, b, kept in (
+            ("channels last, nothing fused", "eager", "nhwc", False),
+            ("channels last, float network", "float", "float nhwc", False),
+            ("norm, sum, clip and rounding in one operator, channels last", "eager", "norm", True),
+            ("DoReFa's weights in one operator", "norm", "fused", True),
+            ("convolutions of the forward pass in codes", "fused", "codes", True)
+        )
+        if b in t
+    ]
+
+# %% ../nbs/lab/05_bench_measures.ipynb #b72a7679
+def _of_operators(batch_size: int, image_size: int, rounds: int) -> list[dict]:
+    "What is inside the operators."
+    rows = []
+    for what, (without, with_) in inside_operators(batch_size, image_size).items():
+        t = time_rounds(dict(without=without, with_=with_), torch.zeros(()), rounds)
+        times = (1e3 * quartiles(t[n])[1] for n in ("without", "with_"))
+        rows.append(_line(what, *times, True, rounds))
+    return rows
+
+def _of_processes(model: str, batch_size: int, image_size: int, turns: int) -> list[dict]:
+    "What holds for a whole process."
+    plain, size = ({}, True, None), (model, batch_size, image_size, None)
+    passive = {"OMP_WAIT_POLICY": "PASSIVE"}, True, None
+    tried = {
+        "freed memory is kept (mallopt)": ([({}, False, None), plain], True, size),
+        "waiting threads sleep (OMP_WAIT_POLICY=PASSIVE)": ([plain, passive], False, size),
+        "one thread for a small step (width 8, 8×8, batch 64)": (
+            [plain, ({}, True, 1)], True, (model, 64, 8, 8)),
+    }
+    return [_line(what, *_processes(how, *size, turns), kept, turns)
+            for what, (how, kept, size) in tried.items()]
+
+# %% ../nbs/lab/05_bench_measures.ipynb #51cd6f95
 def ablations(
     model: str = "resnet20", batch_size: int = 128, image_size: int = 32, rounds: int = 20,
     turns: int = 3
@@ -133,39 +179,8 @@ def ablations(
     kept, n. `RuntimeError` without the operators."""
     if why := load_fused(): raise RuntimeError(f"no fused operators: {why}")
     keep_freed_memory()
-    t, rows = time_rounds(_both_ways(model, batch_size, image_size), torch.zeros(()), rounds), []
-    def add(what, without, with_, kept, n):
-        rows.append(
-            dict(
-                what=what, without_ms=without, with_ms=with_, ratio=with_ / without, kept=kept, n=n
-            )
-        )
-    for what, a, b, kept in (
-        ("channels last, nothing fused", "eager", "nhwc", False),
-        ("channels last, float network", "float", "float nhwc", False),
-        ("norm, sum, clip and rounding in one operator, channels last", "eager", "norm", True),
-        ("DoReFa's weights in one operator", "norm", "fused", True),
-        ("convolutions of the forward pass in codes", "fused", "codes", True)
-    ):
-        if b in t: add(what, *(1e3 * quartiles(t[n])[1] for n in (a, b)), kept, rounds)
-    for what, (without, with_) in inside_operators(batch_size, image_size).items():
-        t = time_rounds(dict(without=without, with_=with_), torch.zeros(()), rounds)
-        add(what, *(1e3 * quartiles(t[n])[1] for n in ("without", "with_")), True, rounds)
-    plain = ({}, True, None)
-    for what, how, kept, size in (
-        (
-            "freed memory is kept (mallopt)", [({}, False, None), plain], True,
-            (model, batch_size, image_size, None)
-        ),
-        (
-            "waiting threads sleep (OMP_WAIT_POLICY=PASSIVE)",
-            [plain, ({"OMP_WAIT_POLICY": "PASSIVE"}, True, None)], False,
-            (model, batch_size, image_size, None)
-        ),
-        (
-            "one thread for a small step (width 8, 8×8, batch 64)", [plain, ({}, True, 1)], True,
-            (model, 64, 8, 8)
-        ),
-    ):
-        add(what, *_processes(how, *size, turns), kept, turns)
-    return rows
+    return [
+        *_of_steps(model, batch_size, image_size, rounds),
+        *_of_operators(batch_size, image_size, rounds),
+        *_of_processes(model, batch_size, image_size, turns)
+    ]

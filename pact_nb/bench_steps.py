@@ -166,6 +166,23 @@ def _counting_bytes() -> Iterator[None]:
     if log is None: yield; return
     with patch.object(log, "isEnabledFor", lambda level: True), patch.object(log, "info"): yield
 
+# %% ../nbs/lab/03_bench_steps.ipynb #0e331116
+def _all_ready(variants: list[Variant], model: str, x: Tensor, y: Tensor, cold: bool,
+               say: Callable[[str], None]) -> dict[Variant, Ready]:
+    "Each variant that can be built here, once; what becomes of it is told."
+    ready = {}
+    for v in dict.fromkeys(variants):
+        try:
+            ready[v] = make_ready(v, model, x, y, cold)
+        except (ImportError, RuntimeError) as e:
+            say(f"left out: {v.name} ({str(e).splitlines()[0]})")
+            continue
+        say(
+            f"ready: {v.name}"
+            + (f", compiled in {ready[v].compile_s:.0f} s" if ready[v].compile_s else "")
+        )
+    return ready
+
 # %% ../nbs/lab/03_bench_steps.ipynb #68b0b1f9
 def measure(
     variants: list[Variant],  # the float ones among them are what others are divided by
@@ -183,17 +200,8 @@ def measure(
     """Compare training steps in one run; a variant whose library or engine is missing is left
     out, and told."""
     if device == "cpu": keep_freed_memory()
-    (x, y), ready = make_batch(batch_size, image_size, device), {}
-    for v in dict.fromkeys(variants):
-        try:
-            ready[v] = make_ready(v, model, x, y, cold)
-        except (ImportError, RuntimeError) as e:
-            say(f"left out: {v.name} ({str(e).splitlines()[0]})")
-            continue
-        say(
-            f"ready: {v.name}"
-            + (f", compiled in {ready[v].compile_s:.0f} s" if ready[v].compile_s else "")
-        )
+    x, y = make_batch(batch_size, image_size, device)
+    ready = _all_ready(variants, model, x, y, cold, say)
     times = time_rounds({v.name: r.step for v, r in ready.items()}, x, rounds)
     return [_row(v, ready, times, batch_size) for v in ready]
 
@@ -202,23 +210,28 @@ def _base(v: Variant, ready: dict, engine: str) -> Optional[Variant]:
     "The float variant to divide by: by `engine`, in float32 and the usual memory format."
     return next((b for b in ready if b == Variant("float", 32, engine)), None)
 
-def _row(v: Variant, ready: dict, times: dict, batch_size: int) -> dict:
-    t, row = times[v.name], asdict(v)
-    low, mid, high = quartiles(t)
-    row |= dict(
-        variant=v.name, step_ms=1e3 * mid, step_ms_q1=1e3 * low, step_ms_q3=1e3 * high,
-        rounds=len(t), images_per_s=batch_size / mid, saved_mb=ready[v].saved / 1e6,
-        compile_s=ready[v].compile_s, moved_mb=ready[v].moved and ready[v].moved / 1e6
-    )
-    own = "compiled" if "compiled" in v.engine else "eager"
+def _ratios(v: Variant, ready: dict, times: dict) -> dict:
+    "Time over that of float compiled and of float by the same engine, round by round; and bytes."
+    row, own = {}, "compiled" if "compiled" in v.engine else "eager"
     for key, base in (
         ("ratio", _base(v, ready, "compiled") or _base(v, ready, "eager")),
         ("ratio_own", _base(v, ready, own))
     ):
         if base is None: continue
         row[f"{key}_q1"], row[key], row[f"{key}_q3"] = quartiles(
-            [a / b for a, b in zip(t, times[base.name])]
+            [a / b for a, b in zip(times[v.name], times[base.name])]
         )
         if key == "ratio":
             row["saved_ratio"], row["ratio_to"] = ready[v].saved / ready[base].saved, base.name
     return row
+
+# %% ../nbs/lab/03_bench_steps.ipynb #e3f9b961
+def _row(v: Variant, ready: dict, times: dict, batch_size: int) -> dict:
+    "All that is known of a variant."
+    t, row = times[v.name], asdict(v)
+    low, mid, high = quartiles(t)
+    return row | dict(
+        variant=v.name, step_ms=1e3 * mid, step_ms_q1=1e3 * low, step_ms_q3=1e3 * high,
+        rounds=len(t), images_per_s=batch_size / mid, saved_mb=ready[v].saved / 1e6,
+        compile_s=ready[v].compile_s, moved_mb=ready[v].moved and ready[v].moved / 1e6
+    ) | _ratios(v, ready, times)

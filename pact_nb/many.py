@@ -53,7 +53,7 @@ class ManyActivation(nn.Module):
         super().__init__()
         learned = lambda a: isinstance(getattr(a, "alpha", None), nn.Parameter)
         kinds = [learned(a) for a in acts], [isinstance(a, nn.ReLU) for a in acts]
-        at = [float(a.alpha) if hasattr(a, "alpha") else 1.0 for a in acts]
+        at = [a.alpha.detach().item() if hasattr(a, "alpha") else 1.0 for a in acts]
         self.alpha, self.r = nn.Parameter(torch.tensor(at)), len(acts)
         self.register_buffer("learns", torch.tensor(kinds[0]))
         self.register_buffer("relu", torch.tensor(kinds[1]))

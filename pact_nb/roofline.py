@@ -35,6 +35,7 @@ def limits(
     return dict(copy_gb_s=2 * x.nbytes / _best(lambda: y.copy_(x), x, repeat) / 1e9,
                 matrix_gflop_s=max(product, conv) / 1e9, dtype=str(dtype).removeprefix("torch."))
 
+# %% ../nbs/lab/04_roofline.ipynb #c2d59756
 def _best(f: Callable, x: Tensor, repeat: int) -> float:
     "Seconds of the fastest of some calls, after one untimed."
     f(); times = []
@@ -87,6 +88,7 @@ def roofline(
         ))
     return dict(**told, gflop=flop / 1e9, points=points)
 
+# %% ../nbs/lab/04_roofline.ipynb #303b795f
 def _moved(r: dict, model: str, batch_size: int, image_size: int) -> Optional[float]:
     "Bytes that a step moves; None where that is not known."
     v = Variant(*(r[k] for k in ("what", "bits", "engine", "layout", "amp")))
@@ -97,17 +99,19 @@ def _moved(r: dict, model: str, batch_size: int, image_size: int) -> Optional[fl
     step = make_ready(eager, model, *make_batch(few, image_size)).step
     return traffic(step) * batch_size / few
 
+# %% ../nbs/lab/04_roofline.ipynb #1d37cada
+def _shown(points: list[dict]) -> list[dict]:
+    "Of many bit-widths only 4, in the usual memory format."
+    return [p for p in points
+            if p["variant"].startswith(("float", "W4A4")) and "nhwc" not in p["variant"]]
+
 # %% ../nbs/lab/04_roofline.ipynb #9c7fd8f8
 def plot_roofline(told: dict) -> "matplotlib.figure.Figure":
     """Reached GFLOP/s against FLOP per byte, under the two limits of the machine; of many
     bit-widths only 4."""
     import matplotlib.pyplot as plt
     import seaborn as sns
-    shown = [
-        p
-        for p in told["points"]
-        if p["variant"].startswith(("float", "W4A4")) and "nhwc" not in p["variant"]
-    ]
+    shown = _shown(told["points"])
     fig, ax = plt.subplots(figsize=(7, 3.2))
     xs = [2.0 ** (i / 4) for i in range(0, 33)]
     ax.plot(

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from typing import Any, Callable, Optional
 import torch
 from torch import Tensor, nn
+from .operators import quiet_builder
 from .utils import buffers_kept, in_words
-from .fused import quiet_builder
 
 # %% ../nbs/3_speed/04_engine.ipynb #51744bab
 # from this much work on a CPU, the fused operators are used: half a minute of training
