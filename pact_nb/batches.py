@@ -50,83 +50,65 @@ def generator(device: str | torch.device, *numbers: int) -> torch.Generator:
     return torch.Generator(device).manual_seed(seed_of(*numbers))
 
 # %% ../nbs/4_training/04_batches.ipynb #4617cbdb
-class Steps:
+def _check_steps(augment: str, batch_size: int, shuffle: bool, rank: int, world: int) -> None:
+    "`ValueError` for an unknown augmentation, or a share that cannot be."
+    if augment not in AUGMENTS:
+        raise ValueError(f"augment must be one of {', '.join(AUGMENTS)}; got {augment!r}")
+    if not 0 <= rank < world:
+        raise ValueError(f"rank must be from 0 to world - 1; got rank {rank}, world {world}")
+    if world > 1 and shuffle and batch_size < 2 * world:
+        raise ValueError(
+            f"batch_size must be at least 2 for each of {world} processes; got {batch_size}"
+        )
+
+# %% ../nbs/4_training/04_batches.ipynb #9655a8b1
+class _Order:
+    "Which images make up each batch of an epoch, all processes together. `len` counts batches."
+    def __init__(self, images: int, batch_size: int, *, shuffle: bool, seed: int, world: int):
+        self.images, self.batch_size, self.shuffle = images, batch_size, shuffle
+        self.seed, self.world = seed, world
+    def __len__(self) -> int: return max(1, -(-self.images // self.batch_size) - self._merged())
+    def _merged(self) -> bool:
+        "Whether the last batch has fewer than 2 images for each process and joins the one before."
+        left = self.images % self.batch_size
+        return self.shuffle and self.images > self.batch_size and 0 < left < 2 * self.world
+
+    def size(self, t: int) -> int:
+        "Images in batch `t`, all processes together."
+        end = (t + 1) * self.batch_size if t < len(self) - 1 else self.images
+        return min(self.images, end) - t * self.batch_size
+
+    def _parts(self, e: int, start: int = 0) -> list[Tensor]:
+        "Positions of batches `start` on of epoch `e`, all processes together; on the CPU."
+        if not 0 <= start <= len(self): raise ValueError(
+            f"start must be from 0 to {len(self)}, the steps of an epoch; got {start}")
+        order = torch.arange(self.images)
+        if self.shuffle:
+            order = torch.randperm(self.images, generator=generator("cpu", self.seed, e))
+        return list(order.split([self.size(t) for t in range(len(self))]))[start:]
+
+# %% ../nbs/4_training/04_batches.ipynb #1cd487c3
+class Steps(_Order):
     """Which images make up each batch of an epoch, and this process's share of them. `len`
     counts batches."""
     def __init__(
         self, split, batch_size: int, mean: Tensor, std: Tensor, augment: str, *, shuffle: bool,
         seed: int, rank: int, world: int
     ):
-        if augment not in AUGMENTS:
-            raise ValueError(f"augment must be one of {', '.join(AUGMENTS)}; got {augment!r}")
-        if not 0 <= rank < world:
-            raise ValueError(f"rank must be from 0 to world - 1; got rank {rank}, world {world}")
-        if world > 1 and shuffle and batch_size < 2 * world:
-            raise ValueError(
-                f"batch_size must be at least 2 for each of {world} processes; got {batch_size}"
-            )
-        self.split, self.batch_size, self.augment, self.shuffle, self.seed = (
-            split, batch_size, augment, shuffle, seed
-        )
-        self.rank, self.world, self.images = rank, world, len(split)
+        _check_steps(augment, batch_size, shuffle, rank, world)
+        super().__init__(len(split), batch_size, shuffle=shuffle, seed=seed, world=world)
+        self.split, self.augment, self.rank = split, augment, rank
         self.mean, self.std = mean.view(1, -1, 1, 1), std.view(1, -1, 1, 1)
         self.most = torch.full((), 255.0, device=mean.device)  # a tensor: see `normalise`
 
-    def __len__(self) -> int: return max(1, -(-self.images // self.batch_size) - self._merged())
     def __iter__(self) -> Iterator: return self.epoch(0)
     def normalise(self, x: Tensor) -> Tensor:
         "float32 from uint8; a GPU would turn `x / 255` into a product, other in 126 of 256 values."
         return (x / self.most).sub_(self.mean).div_(self.std)
 
-    def _merged(self) -> bool:
-        "Whether the last batch has fewer than 2 images for each process and joins the one before."
-        return (
-            self.shuffle
-            and self.images > self.batch_size
-            and 0 < self.images % self.batch_size < 2 * self.world
-        )
-
-    def size(self, t: int) -> int:
-        "Images in batch `t`, all processes together."
-        return (
-            min(self.images, (t + 1) * self.batch_size) - t * self.batch_size
-            if t < len(self) - 1
-            else self.images - t * self.batch_size
-        )
-
-    def _parts(self, e: int, start: int = 0) -> list[Tensor]:
-        "Positions of batches `start` on of epoch `e`, all processes together; on the CPU."
-        if not 0 <= start <= len(self):
-            raise ValueError(
-                f"start must be from 0 to {len(self)}, the steps of an epoch; got {start}"
-            )
-        order = (
-            torch.randperm(self.images, generator=generator("cpu", self.seed, e))
-            if self.shuffle
-            else torch.arange(self.images)
-        )
-        return list(order.split([self.size(t) for t in range(len(self))]))[start:]
-
 # %% ../nbs/4_training/04_batches.ipynb #c63b24ed
-class Batches(Steps):
-    "Batches of a split: float32 images, normalised, augmented, and labels. `len` counts batches."
-    def __init__(
-        self,
-        split: Split,  # on the device where batches are wanted
-        batch_size: int,  # of all processes together
-        mean: Tensor,  # [C], 0-1
-        std: Tensor,  # [C]
-        # "none", "crop" (one eighth of the height), "crop_flip", "tensorpack" (light)
-        augment: str = "none",
-        *,
-        shuffle: bool = False,  # a new order each epoch
-        seed: int = 0,
-        rank: int = 0,  # which of `world` processes this is
-        world: int = 1,
-    ):
-        super().__init__(split, batch_size, mean, std, augment, shuffle=shuffle, seed=seed,
-                         rank=rank, world=world)
-
+class _Augmented(Steps):
+    "Batches cut and augmented from a split in memory."
     def _augment(self, x: Tensor, gen: torch.Generator) -> Tensor:
         "`x` of a whole batch, since its random numbers are one row."
         if self.augment == "tensorpack": return light(x, gen)
@@ -145,3 +127,23 @@ class Batches(Steps):
             if self.augment == "none": x = self.split.x[index[share]]
             else: x = self._augment(self.split.x[index], generator(device, self.seed, e, t))[share]
             yield self.normalise(x), self.split.y[index[share]]
+
+# %% ../nbs/4_training/04_batches.ipynb #2dd48bea
+class Batches(_Augmented):
+    "Batches of a split: float32 images, normalised, augmented, and labels. `len` counts batches."
+    def __init__(
+        self,
+        split: Split,  # on the device where batches are wanted
+        batch_size: int,  # of all processes together
+        mean: Tensor,  # [C], 0-1
+        std: Tensor,  # [C]
+        # "none", "crop" (one eighth of the height), "crop_flip", "tensorpack" (light)
+        augment: str = "none",
+        *,
+        shuffle: bool = False,  # a new order each epoch
+        seed: int = 0,
+        rank: int = 0,  # which of `world` processes this is
+        world: int = 1,
+    ):
+        super().__init__(split, batch_size, mean, std, augment, shuffle=shuffle, seed=seed,
+                         rank=rank, world=world)

@@ -12,7 +12,6 @@ import functools
 import hashlib
 import io
 import os
-import pickle
 import re
 import signal
 import sys
@@ -101,7 +100,8 @@ def load_weights(path: Path) -> dict:
 def read_tensors(content: bytes, path: Path) -> dict:
     "Unpickle tensors and plain values; `ValueError` for anything that is more than that."
     try: return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as e:
+    except MemoryError: raise
+    except Exception as e:  # what is no pickle can raise anything in torch's reader
         found = re.search(r"GLOBAL (\S+)", str(e))
         raise ValueError(
             f"{path}: not a checkpoint of tensors and plain"
@@ -149,13 +149,9 @@ def stop_signals() -> list[signal.Signals]:
     return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [hang_up])]
 
 # %% ../nbs/4_training/14_checkpoints.ipynb #f5f154ed
-class Watch:
-    "Notes signals and the time: `reason()` says why to stop, `due()` whether to save."
-    def __init__(self, max_minutes: Optional[float] = None, save_minutes: float = 10.0):
-        self.end = time.monotonic() + 60 * max_minutes if max_minutes else float("inf")
-        self.parent = os.getppid() if in_kernel() else None
-        self.every = 60 * (save_minutes if self.parent is None else min(1.0, save_minutes))
-        self.saved, self.signal, self.old = time.monotonic(), "", {}
+class _Signals:
+    "Notes signals while it is entered; who answered them before does so again afterwards."
+    def __init__(self): self.signal, self.old = "", {}
 
     def _note(self, number: int, frame: Any) -> None:
         name = signal.Signals(number).name
@@ -163,13 +159,23 @@ class Watch:
             raise KeyboardInterrupt("second SIGINT: stopped at once")
         self.signal = name if not self.signal or name == "SIGINT" else self.signal
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "_Signals":
         if threading.current_thread() is threading.main_thread():
             self.old = {s: signal.signal(s, self._note) for s in stop_signals()}
         return self
 
     def __exit__(self, *error) -> None:
         for s, handler in self.old.items(): signal.signal(s, handler)
+
+# %% ../nbs/4_training/14_checkpoints.ipynb #3b26d0bb
+class Watch(_Signals):
+    "Notes signals and the time: `reason()` says why to stop, `due()` whether to save."
+    def __init__(self, max_minutes: Optional[float] = None, save_minutes: float = 10.0):
+        super().__init__()
+        self.end = time.monotonic() + 60 * max_minutes if max_minutes else float("inf")
+        self.parent = os.getppid() if in_kernel() else None
+        self.every = 60 * (save_minutes if self.parent is None else min(1.0, save_minutes))
+        self.saved = time.monotonic()
 
     def reason(self) -> str:
         "A signal's name, `max_minutes`, or that the kernel's parent has ended; '' to go on."

@@ -38,7 +38,7 @@ def _scan(root: Path, classes: list[str]) -> tuple[_Files, Tensor, list[tuple]]:
     return _Files(root, names), torch.tensor(labels), found
 
 # %% ../nbs/4_training/05_images.ipynb #42006057
-class _Shards:
+class _Rows:
     """Rows of Parquet files: image `j` is in the row group whose first row is the last one up to
     `j`."""
     def __init__(self, files: list[Path]):
@@ -57,6 +57,9 @@ class _Shards:
         first = next(k for k, (f, _) in enumerate(self.groups) if f == i)
         return f"{self.files[i]}, row {j - self.starts[first]}"
 
+# %% ../nbs/4_training/05_images.ipynb #53aced37
+class _Shards(_Rows):
+    "The bytes of the images in Parquet files: one, or all in order."
     def raw(self, j: int) -> bytes:
         n = self._group(j)
         i, g = self.groups[n]

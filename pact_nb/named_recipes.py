@@ -21,48 +21,50 @@ _IMAGENET = dict(
 _DOC2 = dict(dataset="cifar10", model="resnet18_cifar", weight_decay=5e-4)
 
 # %% ../nbs/4_training/10_named_recipes.ipynb #b683d8c3
-RECIPES = {
-    r.recipe: r
-    for r in (
-        Recipe(
-            recipe="digits", width=8, alpha_from="mse", lr=0.1, weight_decay=5e-4,
-            schedule="onecycle", epochs=30, batch_size=64, augment="crop", valid_fraction=0.15
-        ),
-        _CIFAR,
-        replace(_CIFAR, recipe="cifar10_resnet20_short", **_SHORT),
-        replace(_CIFAR, recipe="cifar10_resnet20_preact_short", model="resnet20_preact", **_SHORT),
-        replace(
-            _CIFAR, recipe="cifar10_resnet20_w1a2", w_bits=1, a_bits=2, w_scale="channel",
-            alpha_from="mse", schedule="cosine"
-        ),
-        Recipe(
-            recipe="cifar10_resnet18", **_DOC2, w_bits=32, a_bits=32, activation="relu",
-            milestones="66,86,99", epochs=112
-        ),
-        Recipe(
-            recipe="cifar10_resnet18_finetune", **_DOC2, w_bits=8, a_bits=8, alpha_from="max",
-            milestones="31,51", epochs=71, batch_size=926
-        ),
-        Recipe(
-            recipe="svhn_convnet", dataset="svhn", model="svhn_convnet", **_ADAM, lr=1e-3,
-            milestones="50,100,150", gamma=0.5, weight_decay=1e-7, epochs=200, augment="none",
-            valid_fraction=0.02
-        ),
-        Recipe(
-            recipe="imagenet_alexnet_bn",
-            **{
-                **_IMAGENET, **_ADAM, "model": "alexnet_bn", "lr": 1e-4, "milestones": "56,64",
-                "gamma": 0.2, "weight_decay": 5e-6, "epochs": 100, "augment": "crop_flip",
-                "lr_batch": None
-            },
-        ),
-        *(
-            Recipe(recipe=f"imagenet_{m}", model=m, **_IMAGENET)
-            for m in ("resnet18_preact", "resnet50_preact", "resnet18")
-        ),
-        Recipe(recipe="imagenet_resnet50", model="resnet50", w_bits=8, **_IMAGENET),
-    )
-}
+_SMALL = (
+    Recipe(
+        recipe="digits", width=8, alpha_from="mse", lr=0.1, weight_decay=5e-4,
+        schedule="onecycle", epochs=30, batch_size=64, augment="crop", valid_fraction=0.15
+    ),
+    _CIFAR,
+    replace(_CIFAR, recipe="cifar10_resnet20_short", **_SHORT),
+    replace(_CIFAR, recipe="cifar10_resnet20_preact_short", model="resnet20_preact", **_SHORT),
+    replace(
+        _CIFAR, recipe="cifar10_resnet20_w1a2", w_bits=1, a_bits=2, w_scale="channel",
+        alpha_from="mse", schedule="cosine"
+    ),
+    Recipe(
+        recipe="cifar10_resnet18", **_DOC2, w_bits=32, a_bits=32, activation="relu",
+        milestones="66,86,99", epochs=112
+    ),
+    Recipe(
+        recipe="cifar10_resnet18_finetune", **_DOC2, w_bits=8, a_bits=8, alpha_from="max",
+        milestones="31,51", epochs=71, batch_size=926
+    ),
+)
+
+# %% ../nbs/4_training/10_named_recipes.ipynb #af72c9b3
+_LARGE = (
+    Recipe(
+        recipe="svhn_convnet", dataset="svhn", model="svhn_convnet", **_ADAM, lr=1e-3,
+        milestones="50,100,150", gamma=0.5, weight_decay=1e-7, epochs=200, augment="none",
+        valid_fraction=0.02
+    ),
+    Recipe(
+        recipe="imagenet_alexnet_bn",
+        **{
+            **_IMAGENET, **_ADAM, "model": "alexnet_bn", "lr": 1e-4, "milestones": "56,64",
+            "gamma": 0.2, "weight_decay": 5e-6, "epochs": 100, "augment": "crop_flip",
+            "lr_batch": None
+        },
+    ),
+    *(
+        Recipe(recipe=f"imagenet_{m}", model=m, **_IMAGENET)
+        for m in ("resnet18_preact", "resnet50_preact", "resnet18")
+    ),
+    Recipe(recipe="imagenet_resnet50", model="resnet50", w_bits=8, **_IMAGENET),
+)
+RECIPES = {r.recipe: r for r in (*_SMALL, *_LARGE)}
 
 # %% ../nbs/4_training/10_named_recipes.ipynb #dd1d45e9
 _PAPER = {
@@ -111,7 +113,7 @@ _SHORT_SOURCES = {
 }
 
 # %% ../nbs/4_training/10_named_recipes.ipynb #5ccd831f
-SOURCES = {
+_ON_CIFAR = {
     "cifar10_resnet20_short": _SHORT_SOURCES, "cifar10_resnet20_preact_short": _SHORT_SOURCES,
     "cifar10_resnet20": {
         **_PAPER, **_SGD, "model": "sec. 4 and App. B: ResNet20",
@@ -125,26 +127,53 @@ SOURCES = {
         "weight_decay": "App. B: 2e-4", "epochs": "document 004: 200", "batch_size": "App. B: 128",
         "augment": "as cifar10_resnet20", "valid_fraction": _OWN_VALID
     },
-    "svhn_convnet": {
-        **_PAPER, "model": "App. B; tensorpack svhn-digit-dorefa.py",
-        "optimizer": "App. B: Adam, eps 1e-5", "momentum": "Adam's default β1",
-        "lr": "App. B: 1e-3", "schedule": "App. B", "milestones": "App. B: every 50 epochs",
-        "gamma": "App. B: ×0.5",
-        "weight_decay": "App. B: 1e-7 (tensorpack: fully connected layers only)",
-        "epochs": "App. B: 200", "batch_size": "App. B: 128",
-        "augment": "App. B: resize to 40 only (tensorpack also jitters)",
-        "extra": "tensorpack: train + extra; the paper counts 73,257", "valid_fraction": _OWN_VALID
-    },
-    "imagenet_alexnet_bn": {
-        **_PAPER, "model": "App. B: batch norm for LRN", "optimizer": "App. B: Adam, eps 1e-5",
-        "momentum": "Adam's default β1", "lr": "App. B: 1e-4", "schedule": "App. B",
-        "milestones": "App. B: at 56 and 64", "gamma": "App. B: ×0.2",
-        "weight_decay": "App. B: 5e-6 (tensorpack: fully connected layers only)",
-        "epochs": "App. B: 100", "batch_size": "App. B: 128",
-        "augment": "App. B: resize 256, crop 224; the mirror is tensorpack's",
-        "cudnn_benchmark": "ours: one size of images",
-        "valid_fraction": _OWN_VALID
-    },
+}
+
+# %% ../nbs/4_training/10_named_recipes.ipynb #d5b1a5e8
+_SVHN = {
+    **_PAPER, "model": "App. B; tensorpack svhn-digit-dorefa.py",
+    "optimizer": "App. B: Adam, eps 1e-5", "momentum": "Adam's default β1",
+    "lr": "App. B: 1e-3", "schedule": "App. B", "milestones": "App. B: every 50 epochs",
+    "gamma": "App. B: ×0.5",
+    "weight_decay": "App. B: 1e-7 (tensorpack: fully connected layers only)",
+    "epochs": "App. B: 200", "batch_size": "App. B: 128",
+    "augment": "App. B: resize to 40 only (tensorpack also jitters)",
+    "extra": "tensorpack: train + extra; the paper counts 73,257", "valid_fraction": _OWN_VALID
+}
+_ALEXNET = {
+    **_PAPER, "model": "App. B: batch norm for LRN", "optimizer": "App. B: Adam, eps 1e-5",
+    "momentum": "Adam's default β1", "lr": "App. B: 1e-4", "schedule": "App. B",
+    "milestones": "App. B: at 56 and 64", "gamma": "App. B: ×0.2",
+    "weight_decay": "App. B: 5e-6 (tensorpack: fully connected layers only)",
+    "epochs": "App. B: 100", "batch_size": "App. B: 128",
+    "augment": "App. B: resize 256, crop 224; the mirror is tensorpack's",
+    "cudnn_benchmark": "ours: one size of images", "valid_fraction": _OWN_VALID
+}
+
+# %% ../nbs/4_training/10_named_recipes.ipynb #c3a7012f
+_DOC2_SOURCES = {
+    **dict.fromkeys(
+        ("lr", "milestones", "gamma", "epochs", "batch_size"), "source document 002, float"
+    ),
+    "model": "002: revised ResNet-18",
+    **dict.fromkeys(("w_bits", "a_bits", "activation"), "002: float first"),
+    "weight_decay": "ours: the document gives none",
+    "valid_fraction": _OWN_VALID,
+}
+_DOC2_FINETUNE = {
+    **dict.fromkeys(
+        ("lr", "milestones", "gamma", "epochs", "batch_size", "w_bits", "a_bits"),
+        "source document 002, pact"
+    ),
+    "model": "002: revised ResNet-18",
+    "alpha_from": "002: α from the first batch",
+    "weight_decay": "ours: the document gives none",
+    "valid_fraction": _OWN_VALID,
+}
+
+# %% ../nbs/4_training/10_named_recipes.ipynb #da151e0c
+SOURCES = {
+    **_ON_CIFAR, "svhn_convnet": _SVHN, "imagenet_alexnet_bn": _ALEXNET,
     "imagenet_resnet18_preact": _RESNETS,
     "imagenet_resnet50_preact": _RESNETS,
     "imagenet_resnet18": {**_RESNETS, "model": "torchvision's post-activation form"},
@@ -152,25 +181,7 @@ SOURCES = {
         **_RESNETS, "model": "torchvision's v1.5", "w_bits": "source document 003: W8 A4",
         "a_bits": "source document 003"
     },
-    "cifar10_resnet18": {
-        **dict.fromkeys(
-            ("lr", "milestones", "gamma", "epochs", "batch_size"), "source document 002, float"
-        ),
-        "model": "002: revised ResNet-18",
-        **dict.fromkeys(("w_bits", "a_bits", "activation"), "002: float first"),
-        "weight_decay": "ours: the document gives none",
-        "valid_fraction": _OWN_VALID,
-    },
-    "cifar10_resnet18_finetune": {
-        **dict.fromkeys(
-            ("lr", "milestones", "gamma", "epochs", "batch_size", "w_bits", "a_bits"),
-            "source document 002, pact"
-        ),
-        "model": "002: revised ResNet-18",
-        "alpha_from": "002: α from the first batch",
-        "weight_decay": "ours: the document gives none",
-        "valid_fraction": _OWN_VALID,
-    },
+    "cifar10_resnet18": _DOC2_SOURCES, "cifar10_resnet18_finetune": _DOC2_FINETUNE,
     "digits": {
         n: "ours; no test image had a say"
         for n in (

@@ -9,6 +9,7 @@ __all__ = ['MOST_PIXELS', 'MOST_GROUP', 'check_pixels', 'parquet_shards', 'decod
 # %% ../nbs/4_training/02_parquet.ipynb #758aed68
 import io
 from pathlib import Path
+import re
 from typing import Iterator, Optional
 import warnings
 from torch import Tensor
@@ -37,20 +38,37 @@ def check_pixels(raw: bytes, where: str) -> None:
 
 # %% ../nbs/4_training/02_parquet.ipynb #cb57d40a
 def parquet_shards(root: Path, split: str) -> list[Path]:
-    "The Parquet files of one split, complete; `ValueError` otherwise."
+    "The Parquet files of one split, each number once; `ValueError` otherwise. None is opened."
     files = sorted(root.rglob(f"{split}-*-of-*.parquet"))
     if not files:
         raise ValueError(
             f"data_dir {root}: no {split}-00000-of-….parquet below it; download that split of the"
             f" data set again{', or leave it out with extra=False' if split == 'extra' else ''}"
         )
-    total = int(files[0].stem.split("-of-")[1].split("-")[0])
-    if len(files) != total:
+    numbers, totals = zip(*(_shard_number(f, split) for f in files))
+    if sorted(numbers) != list(range(totals[0])) or len({*totals}) > 1:
         raise ValueError(
-            f"data_dir {root}: {len(files)} of {total} {split} shards found ({files[0].name} …);"
-            " download the missing ones"
+            f"data_dir {root}: {len(files)} of {totals[0]} {split} shards found ({files[0].name} …)"
+            + _odd_shard(files, numbers, totals[0])
         )
     return files
+
+# %% ../nbs/4_training/02_parquet.ipynb #40a76a68
+def _shard_number(file: Path, split: str) -> tuple[int, int]:
+    "The shard's number and how many there are, from its name; `ValueError` if it says neither."
+    found = re.match(rf"{split}-(\d+)-of-(\d+)", file.name)
+    if not found: raise ValueError(
+        f"{file}: not the name of a shard, as {split}-00000-of-00002.parquet is; move it away")
+    return int(found[1]), int(found[2])
+
+def _odd_shard(files: list[Path], numbers: tuple[int, ...], total: int) -> str:
+    "What is wrong with these shards: one is there twice, of another set, or missing."
+    for i, k in enumerate(numbers):
+        if k in numbers[:i]:
+            return f"; {files[numbers.index(k)]} and {files[i]} have one number: move one away"
+    missing = sorted(set(range(total)) - {*numbers})
+    if not missing: return ", and not all of one set; download them again into an empty folder"
+    return f"; download the missing ones, of number {', '.join(map(str, missing[:5]))}"
 
 # %% ../nbs/4_training/02_parquet.ipynb #5b59a221
 def decode_bytes(raw: bytes, where: str) -> Tensor:

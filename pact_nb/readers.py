@@ -290,6 +290,7 @@ def index_files(root: Path, classes: list[str]) -> tuple[list[tuple[str, int, in
     if len(found) >= LARGE: _keep_index(root, times, found, labels)
     return found, labels
 
+# %% ../nbs/4_training/03_readers.ipynb #ec4233e2
 def _check_file(file: Path, size: int) -> None:
     if file.suffix.lower() not in IMAGE_SUFFIXES:
         raise ValueError(f"{file}: only png, jpg and webp are read; convert it or move it away")

@@ -77,16 +77,8 @@ def _read_words(params: dict[str, Any]) -> dict[str, Any]:
 def _recipe_for(params: dict[str, Any], say: Callable[[str], None]) -> str:
     """The name of the recipe to start from: the one given, or the one for the data and network
     given."""
-    name, given = params.get("recipe"), {
-        k: params[k] for k in ("dataset", "model") if params.get(k) is not None
-    }
-    if name is not None:
-        if not isinstance(name, str) or name not in RECIPES:
-            raise ValueError(
-                f"recipe must be one of {', '.join(RECIPES)}; got"
-                f" {short(name)}{did_you_mean(name, RECIPES)}"
-            )
-        return name
+    given = {k: params[k] for k in ("dataset", "model") if params.get(k) is not None}
+    if params.get("recipe") is not None: return _known(params["recipe"])
     for k, v in given.items(): _check(k, v, str, Recipe.__dataclass_fields__[k].metadata)
     if _on_digits(given): return "digits"
     fit = [n for n, r in RECIPES.items() if all(getattr(r, k) == v for k, v in given.items())]
@@ -101,6 +93,12 @@ def _recipe_for(params: dict[str, Any], say: Callable[[str], None]) -> str:
     )
 
 # %% ../nbs/4_training/11_recipes.ipynb #ed1f7119
+def _known(name: Any) -> str:
+    "A recipe's name as it is; `ValueError` for any other."
+    if isinstance(name, str) and name in RECIPES: return name
+    raise ValueError(f"recipe must be one of {', '.join(RECIPES)}; got"
+                     f" {short(name)}{did_you_mean(name, RECIPES)}")
+
 def _on_digits(given: dict[str, Any]) -> bool:
     "Whether `dataset` and `model`, where given, leave the digits' recipe in its place."
     small = not re.match("(alexnet|svhn|resnet18|resnet50)", given.get("model", ""))
