@@ -34,7 +34,6 @@ from .recipe_fields import Recipe
 from .recipes import from_yaml
 from .run_folders import OTHER_RUNS, STATUSES, VOLATILE, status_of
 from .splits import Data
-from .stages import add_scales
 from .utils import find_root
 
 # %% ../nbs/4_training/22_run_reader.ipynb #011cf738
@@ -140,11 +139,6 @@ def load_recipe_data(r: Recipe, root: Path) -> Data:
         train_images=r.train_images
     )
 
-# %% ../nbs/4_training/22_run_reader.ipynb #d7ada4bb
-def _room_for_scales(model: nn.Module, state: dict) -> None:
-    "Give `model` the buffers `weight_scale` if the state it is to load has them."
-    if any(n.endswith("weight_scale") for n in state): add_scales(model)
-
 # %% ../nbs/4_training/22_run_reader.ipynb #5a2291a4
 def weights_in(told: Any, path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a checkpoint of ours, or of a plain state of PyTorch; `ValueError` for
@@ -174,7 +168,6 @@ def load_into(model: nn.Module, state: dict[str, torch.Tensor], name: str) -> nn
         raise ValueError(
             f"{name} does not fit the network of its recipe: {'; '.join(sorted(wrong)[:3])}"
         )
-    _room_for_scales(model, state)
     model.load_state_dict(state)
     return model.eval()
 
