@@ -133,7 +133,7 @@ def _line(row: dict) -> tuple:
     "What makes rows points of one line: activation, weights, other changes."
     r = row["recipe"]
     w = "weights alike" if r["w_bits"] == r["a_bits"] else f"{r['w_bits']}-bit weights"
-    if _is_float_twin(r): return "float twin (relu)", "", changes(r)
+    if _is_float_twin(r): return "full-precision twin (relu)", "", changes(r)
     return r["activation"], w, changes(r)
 
 def _common(recipes: Any) -> Optional[str]:

@@ -191,7 +191,7 @@ class Run:
         lines = file.read_text(encoding="utf8").splitlines() if file.is_file() else []
         try: return pd.DataFrame([json.loads(s) for s in lines])
         except ValueError: raise ValueError(f"{file}: a line is cut short or no JSON; continue the "
-            "run, which writes the file anew, or copy it again") from None
+            "run, which writes the file again, or copy it again") from None
 
     def alphas(self) -> "pandas.DataFrame":
         "One row an epoch and layer; empty for a float network."

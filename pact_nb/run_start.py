@@ -198,7 +198,7 @@ def start_from(
     model: nn.Module,  # as the recipe builds it; its weights are set in place
     r: Recipe,
     source: "Run | Weights",  # a finished run of the same network, or float weights
-    say: Callable[[str], None] = print,  # receives one line if something starts anew
+    say: Callable[[str], None] = print,  # receives a line if something starts from scratch
 ) -> set[str]:  # activations whose α is still to be set from data
     "Load the best weights of `source` into `model`; `ValueError` where they do not fit."
     before = dict(build_model(source.recipe, 10, 3).named_modules())
@@ -235,7 +235,7 @@ def _float_state(source: "Run | Weights", model: nn.Module, say: Callable[[str],
     if odd and state[odd[0]].shape[1:] == there[odd[0]].shape[1:]:
         say(
             f"init {source.path.name}: its last layer is for {len(state[odd[0]])} classes, ours for"
-            f" {len(there[odd[0]])}; it starts anew"
+            f" {len(there[odd[0]])}; it starts from scratch"
         )
         state = {n: there[n] if n in odd else t for n, t in state.items()}
     return state
@@ -259,8 +259,8 @@ def _anew_in_words(anew: list[str], other: dict[str, str], source: "Run") -> str
     counts = [f"{k} of {sum(n.endswith('.' + k) for n in anew)}" for k in kinds]
     first = anew[0].rpartition(".")[0]
     return (
-        f"init {source.path.name}: learned on another grid, so started anew: {', '.join(counts)}"
-        f" (first {first}: {other[first]})"
+        f"init {source.path.name}: learned on another grid, so started from scratch:"
+        f" {', '.join(counts)} (first {first}: {other[first]})"
     )
 
 # %% ../nbs/4_training/23_run_start.ipynb #d61d46b4
