@@ -114,7 +114,8 @@ def _prepare(job: Job, data: Data) -> tuple[nn.Module, Optional[dict]]:
         model.load_state_dict(state["trainer"]["model"])
         if job.world.main: _go_on(job.say, state.get("log", 0))
         return model.to(job.device), state
-    if status_of(job.path) != "none": job.say(f"{job.path.name}: no checkpoint; begins from scratch")
+    if status_of(job.path) != "none": job.say(
+        f"{job.path.name}: no checkpoint; starts from scratch")
     anew = set() if r.init is None else start_from(model, r, find_source(r), job.say)
     kept = set(alphas(model)) - anew if r.alpha_from == "init" else set()
     if alphas(model).keys() - kept and r.alpha_from != "fixed":

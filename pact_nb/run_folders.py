@@ -86,6 +86,7 @@ def _moved(v: Optional[str], w: Optional[str]) -> bool:
         and not (Path(v).exists() and Path(w).exists())
     )
 
+# %% ../nbs/4_training/21_run_folders.ipynb #63188223
 _TORCHVISION = re.compile(r"[A-Za-z0-9_]+_Weights\.\w+")
 
 def is_weights(name: Optional[str]) -> bool:

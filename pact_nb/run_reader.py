@@ -20,6 +20,8 @@ import time
 from typing import Any, Iterable, Optional
 from torch import nn
 import torch
+
+# %% ../nbs/4_training/22_run_reader.ipynb #122369dd
 import pact_nb
 from .batches import Batches
 from .binary import Absolute
@@ -172,17 +174,10 @@ def load_into(model: nn.Module, state: dict[str, torch.Tensor], name: str) -> nn
     return model.eval()
 
 # %% ../nbs/4_training/22_run_reader.ipynb #4d193cc6
-class Run:
-    "A run's folder, read back: `recipe`, `summary`, `metrics()`, `alphas()`, `data()`, `model()`."
-    def __init__(self, path: str | Path):
-        self.path = Path(path).expanduser()
-        if not (self.path / "params.yaml").is_file():
-            raise ValueError(f"{self.path}: no params.yaml in it, so not the folder of a run")
-        self.recipe = from_yaml(self.path / "params.yaml")
-        self.summary = _read_summary(self.path)
-        if wrong := edited(self.summary.get("recipe"), self.recipe): raise ValueError(
-            f"{self.path}: params.yaml was changed after the run ({'; '.join(wrong[:3])}); put it "
-            "back as summary.json has it, and give changed parameters to a new run")
+class _Tables:
+    "The tables in a run's folder, read when they are asked for."
+    path: Path
+    summary: dict
 
     def metrics(self) -> "pandas.DataFrame":
         "One row an epoch."
@@ -203,6 +198,19 @@ class Run:
             if text
             else pd.DataFrame(columns=["epoch", "layer", "alpha"])
         )
+
+# %% ../nbs/4_training/22_run_reader.ipynb #33b36aee
+class Run(_Tables):
+    "A run's folder, read back: `recipe`, `summary`, `metrics()`, `alphas()`, `data()`, `model()`."
+    def __init__(self, path: str | Path):
+        self.path = Path(path).expanduser()
+        if not (self.path / "params.yaml").is_file():
+            raise ValueError(f"{self.path}: no params.yaml in it, so not the folder of a run")
+        self.recipe = from_yaml(self.path / "params.yaml")
+        self.summary = _read_summary(self.path)
+        if wrong := edited(self.summary.get("recipe"), self.recipe): raise ValueError(
+            f"{self.path}: params.yaml was changed after the run ({'; '.join(wrong[:3])}); put it "
+            "back as summary.json has it, and give changed parameters to a new run")
 
     def data(self) -> Data: return load_recipe_data(self.recipe, find_root())
 
