@@ -190,10 +190,9 @@ def plot_worst(
         raise ValueError(
             f"one image for each row is needed; got {len(images)} images and {len(rows)} rows"
         )
-    fig, axes = plt.subplots(
-        max(1, math.ceil(len(rows) / columns)), columns,
-        figsize=(1.9 * columns, 2.4 * max(1, math.ceil(len(rows) / columns))), squeeze=False
-    )
+    lines = max(1, math.ceil(len(rows) / columns))
+    size = 1.9 * columns, 2.4 * lines
+    fig, axes = plt.subplots(lines, columns, figsize=size, squeeze=False)
     for ax in axes.flat: ax.axis("off")
     for ax, x, r in zip(axes.flat, images, rows.itertuples()):
         ax.imshow(x.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255)
@@ -249,6 +248,18 @@ def layer_stats(
     return rows
 
 # %% ../nbs/4_training/20_evaluation.ipynb #c2fb31bc
+def _layer_panel(ax: "matplotlib.axes.Axes", s: dict, x: Tensor, palette: list) -> None:
+    "The histogram of one activation's positive input, and the three candidates for α."
+    # one polygon, not 50 bars
+    ax.hist(x[x > 0].numpy(), bins=50, color="0.75", histtype="stepfilled", log=True)
+    for key, color, style in zip(("alpha", "mse_alpha", "largest"), palette, ("-", "--", ":")):
+        ax.axvline(s[key], color=color, ls=style, lw=1.8)
+    ax.set_title(f"{s['layer']}  {s['clipped']:.1%} clipped", fontsize=8)
+    ax.tick_params(labelsize=7)
+    ax.set_yticks([])
+    ax.minorticks_off()
+
+# %% ../nbs/4_training/20_evaluation.ipynb #ec4b3726
 def plot_layers(
     stats: list[dict], inputs: dict[str, Tensor], columns: int = 5
 ) -> "matplotlib.figure.Figure":
@@ -259,19 +270,7 @@ def plot_layers(
     palette, rows = sns.color_palette("colorblind"), math.ceil(len(stats) / columns)
     size = 2.5 * columns, 0.4 + 1.9 * rows
     fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
-    for ax, s in zip(axes.flat, stats):
-        x = inputs[s["layer"]]
-        # one polygon, not 50 bars
-        ax.hist(x[x > 0].numpy(), bins=50, color="0.75", histtype="stepfilled", log=True)
-        for key, color, style in (
-            ("alpha", palette[0], "-"), ("mse_alpha", palette[1], "--"),
-            ("largest", palette[2], ":")
-        ):
-            ax.axvline(s[key], color=color, ls=style, lw=1.8)
-        ax.set_title(f"{s['layer']}  {s['clipped']:.1%} clipped", fontsize=8)
-        ax.tick_params(labelsize=7)
-        ax.set_yticks([])
-        ax.minorticks_off()
+    for ax, s in zip(axes.flat, stats): _layer_panel(ax, s, inputs[s["layer"]], palette)
     for ax in axes.flat[len(stats):]: ax.axis("off")
     names = ("learned α", "α of least squared error", "largest input")
     lines = [plt.Line2D([], [], color=c, ls=s) for c, s in zip(palette, ("-", "--", ":"))]

@@ -95,17 +95,18 @@ class Processes(ThreadPoolExecutor):
                 self.all.append(self.mine.worker)
             return self.mine.worker
 
-    def _ask(self, question: bytes) -> Any:
-        process, pipe = self._worker()
-        try: pipe.send_bytes(question); result, error = pipe.recv()
-        except (EOFError, OSError):
-            self.mine.worker = None
-            process.join()
-            raise ChildProcessError(_ended(process.exitcode)) from None
-        if error is not None: raise RuntimeError(error)
-        return result
-
 # %% ../nbs/4_training/30_executors.ipynb #8aecfcce
+def _ask(self: Processes, question: bytes) -> Any:
+    "The answer of this thread's process; its error, or how it ended, is raised here."
+    process, pipe = self._worker()
+    try: pipe.send_bytes(question); result, error = pipe.recv()
+    except (EOFError, OSError):
+        self.mine.worker = None
+        process.join()
+        raise ChildProcessError(_ended(process.exitcode)) from None
+    if error is not None: raise RuntimeError(error)
+    return result
+
 def _ended(code: int) -> str:
     "In words: how a process ended before it had an answer."
     how = f"with exit code {code}"
@@ -113,6 +114,7 @@ def _ended(code: int) -> str:
     memory = ", as when memory runs out" if code == -getattr(signal, "SIGKILL", 0) else ""
     return f"its process was ended {how}{memory}; the same command continues it"
 
+# %% ../nbs/4_training/30_executors.ipynb #6c43a912
 def _stop(self: Processes) -> None:
     "SIGTERM to every process: what runs saves and ends, what is queued does not begin."
     with self.guard:
@@ -127,7 +129,7 @@ def _shutdown(self: Processes, wait: bool = True, *, cancel_futures: bool = Fals
         pipe.close()
         process.join()
 
-Processes.stop, Processes.shutdown = _stop, _shutdown
+Processes._ask, Processes.stop, Processes.shutdown = _ask, _stop, _shutdown
 
 # %% ../nbs/4_training/30_executors.ipynb #daac1d9f
 def visible_gpus() -> list[str]:
@@ -146,14 +148,8 @@ def gpu_shares(workers: int, gpus: list[str]) -> list[dict[str, str]]:
 # all that a kernel may ask; Dask sets them to 1 where nothing is said
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
-@contextmanager
-def make_executor(
-    kind: str = "process",  # process, thread (tests), dask
-    workers: int = 2,  # jobs at a time
-    threads: Optional[int] = None,  # threads of each job; not given: cores / workers
-) -> Iterator[Executor]:
-    """An executor that is closed at the end; each process has its threads and its share of the
-    GPUs. `ValueError` for a wrong kind or number."""
+def _check_executor(kind: str, workers: int, threads: Optional[int]) -> None:
+    "`ValueError` for a wrong kind or number."
     if kind not in EXECUTORS:
         raise ValueError(
             f"executor must be one of {', '.join(EXECUTORS)}; got"
@@ -166,6 +162,17 @@ def make_executor(
             "executor thread: all share the threads of this process; leave threads out, or use"
             " process"
         )
+
+# %% ../nbs/4_training/30_executors.ipynb #140be12a
+@contextmanager
+def make_executor(
+    kind: str = "process",  # process, thread (tests), dask
+    workers: int = 2,  # jobs at a time
+    threads: Optional[int] = None,  # threads of each job; not given: cores / workers
+) -> Iterator[Executor]:
+    """An executor that is closed at the end; each process has its threads and its share of the
+    GPUs. `ValueError` for a wrong kind or number."""
+    _check_executor(kind, workers, threads)
     each = dict.fromkeys(THREADS, str(threads or max(1, usable_cores() // workers)))
     envs = [each | own for own in gpu_shares(workers, visible_gpus())]
     made = (_dask(envs) if kind == "dask" else Processes(envs) if kind == "process"

@@ -120,7 +120,7 @@ _BITS = ("w_bits", "a_bits", "first_bits", "last_bits", "bits_by", "activation",
 def against_twin(
     rows: list[dict],  # from `runs.collect`
 ) -> "pandas.DataFrame":  # setting, twin, points lost, 95 % interval, n; a line a low-bit row
-    "Points lost against the float twin, paired by seed (`compare`); NaN without two seeds."
+    "Points lost against the full-precision twin, paired by seed (`compare`); NaN for one seed."
     import pandas as pd
     rest = lambda r: {k: v for k, v in r["recipe"].items() if k not in _BITS}
     floats = [r for r in rows if r["recipe"]["activation"] == "relu"

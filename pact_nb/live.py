@@ -24,6 +24,18 @@ class _Place:
         if self.handle is None: self.handle = display(what, display_id=True)
         else: self.handle.update(what)
 
+# %% ../nbs/4_training/34_live.ipynb #c82c49a6
+def _draw_alphas(ax: "matplotlib.axes.Axes", a: "pandas.DataFrame", epochs: int) -> None:
+    "Every α so far, on an axis as long as the run."
+    ax.set(
+        xlabel="epoch", xlim=(0, epochs),
+        title="α of every layer" if len(a) else "a float network has no α"
+    )
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    if not len(a): return
+    for _, part, color in layer_colors(a): ax.plot(part.epoch, part.alpha, color=color, lw=1.2)
+    ax.set_ylim(bottom=0)
+
 # %% ../nbs/4_training/34_live.ipynb #a2312590
 class LivePlot(_Place):
     "A picture of a run that is drawn anew at each call; `run` is the last one it was called with."
@@ -41,18 +53,8 @@ class LivePlot(_Place):
         self.fig.axes[0].set(
             xlim=(0, self.epochs), ylim=(0, 1), title=f"epoch {m.epoch.iloc[-1]} of {self.epochs}"
         )
-        self._draw_alphas(run.alphas(), self.fig.axes[1])
+        _draw_alphas(self.fig.axes[1], run.alphas(), self.epochs)
         self.fig.tight_layout(); self.show(self.fig)
-
-    def _draw_alphas(self, a: "pandas.DataFrame", ax: "matplotlib.axes.Axes") -> None:
-        ax.set(
-            xlabel="epoch", xlim=(0, self.epochs),
-            title="α of every layer" if len(a) else "a float network has no α"
-        )
-        ax.xaxis.get_major_locator().set_params(integer=True)
-        if not len(a): return
-        for _, part, color in layer_colors(a): ax.plot(part.epoch, part.alpha, color=color, lw=1.2)
-        ax.set_ylim(bottom=0)
 
 # %% ../nbs/4_training/34_live.ipynb #e360f929
 class _Lines(_Place):
@@ -66,6 +68,7 @@ class _Lines(_Place):
         self.lines = [*self.lines, text][-self.keep:]
         self.show(Pretty("\n".join(self.lines)))
 
+# %% ../nbs/4_training/34_live.ipynb #341de3a5
 def run_live(
     r: Recipe,
     live: Optional[bool] = None,  # draw; not given: where a person has the notebook open

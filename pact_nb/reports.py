@@ -133,7 +133,7 @@ def _line(row: dict) -> tuple:
     "What makes rows points of one line: activation, weights, other changes."
     r = row["recipe"]
     w = "weights alike" if r["w_bits"] == r["a_bits"] else f"{r['w_bits']}-bit weights"
-    if _is_float_twin(r): return "float twin (relu)", "", changes(r)
+    if _is_float_twin(r): return "full-precision twin (relu)", "", changes(r)
     return r["activation"], w, changes(r)
 
 def _common(recipes: Any) -> Optional[str]:
@@ -254,9 +254,8 @@ def plot_learning(runs: list[Run]) -> "matplotlib.figure.Figure":
 def plot_alpha_bits(
     runs: list[Run],  # finished; of each setting the run of the lowest seed is drawn
     columns: int = 3,
-) -> "matplotlib.figure.Figure":
-    """α of every layer against epochs, a panel for each setting, one scale, input layers dark
-    and output layers light; `ValueError` if no run has an α."""
+) -> "matplotlib.figure.Figure":  # the layer of the input dark, that of the output light
+    "A panel of every α against epochs for each setting, on one scale; `ValueError` for no α."
     import matplotlib.pyplot as plt
     import seaborn as sns
     chosen = _chosen(runs)
@@ -269,8 +268,7 @@ def plot_alpha_bits(
     colors = dict(zip(names, sns.color_palette("viridis", len(names))))
     for ax, (setting, (x, a)) in zip(axes.flat, chosen.items()):
         _alpha_panel(ax, a, colors)
-        more = f"\n{setting[-1]}" if common is None and setting[-1] else ""
-        ax.set_title(f"W{setting[0]}A{setting[1]}, seed {x.recipe.seed}{more}", fontsize=9)
+        ax.set_title(_panel_title(setting, x.recipe.seed, common), fontsize=9)
     for ax in axes.flat[len(chosen):]: ax.axis("off")
     fig.supxlabel("epoch", fontsize=9); fig.supylabel("α", fontsize=9)
     fig.legend(*axes.flat[0].get_legend_handles_labels(), loc="center right", fontsize=7)
@@ -294,6 +292,11 @@ def _alpha_panel(ax: "matplotlib.axes.Axes", a: "pandas.DataFrame", colors: dict
         marker = "." if len(part) == 1 else None
         ax.plot(part.epoch, part.alpha, color=colors[n], lw=1.1, marker=marker, label=n)
     ax.xaxis.get_major_locator().set_params(integer=True)
+
+def _panel_title(setting: tuple, seed: int, common: Optional[str]) -> str:
+    "Bits and seed, and below them what was changed, where that is not the same in all panels."
+    more = f"\n{setting[-1]}" if common is None and setting[-1] else ""
+    return f"W{setting[0]}A{setting[1]}, seed {seed}{more}"
 
 # %% ../nbs/4_training/31_reports.ipynb #a951aa9b
 def save_report(path: str | Path, rows: list[dict], rest: list[dict]) -> None:

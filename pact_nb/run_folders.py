@@ -86,6 +86,7 @@ def _moved(v: Optional[str], w: Optional[str]) -> bool:
         and not (Path(v).exists() and Path(w).exists())
     )
 
+# %% ../nbs/4_training/21_run_folders.ipynb #63188223
 _TORCHVISION = re.compile(r"[A-Za-z0-9_]+_Weights\.\w+")
 
 def is_weights(name: Optional[str]) -> bool:
@@ -195,7 +196,7 @@ def _check_checkpoint(path: Path, r: Recipe) -> None:
     if _lost(path): raise ValueError(f"run_dir {path}: epochs were trained there, but last.pt and "
         "last.prev.pt are gone, so it cannot go on; choose another folder, or delete it")
     if r.resume and not _checkpoints(path): raise ValueError(f"resume: run_dir {path} has no "
-        "checkpoint yet (last.pt); leave resume out to begin it anew")
+        "checkpoint yet (last.pt); leave resume out to start from scratch")
 
 def _own_rest(p: Path) -> bool:
     "Whether this is what a process that was killed left while it wrote a file of a run."

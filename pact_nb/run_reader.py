@@ -20,6 +20,8 @@ import time
 from typing import Any, Iterable, Optional
 from torch import nn
 import torch
+
+# %% ../nbs/4_training/22_run_reader.ipynb #122369dd
 import pact_nb
 from .batches import Batches
 from .binary import Absolute
@@ -34,7 +36,6 @@ from .recipe_fields import Recipe
 from .recipes import from_yaml
 from .run_folders import OTHER_RUNS, STATUSES, VOLATILE, status_of
 from .splits import Data
-from .stages import add_scales
 from .utils import find_root
 
 # %% ../nbs/4_training/22_run_reader.ipynb #011cf738
@@ -140,11 +141,6 @@ def load_recipe_data(r: Recipe, root: Path) -> Data:
         train_images=r.train_images
     )
 
-# %% ../nbs/4_training/22_run_reader.ipynb #d7ada4bb
-def _room_for_scales(model: nn.Module, state: dict) -> None:
-    "Give `model` the buffers `weight_scale` if the state it is to load has them."
-    if any(n.endswith("weight_scale") for n in state): add_scales(model)
-
 # %% ../nbs/4_training/22_run_reader.ipynb #5a2291a4
 def weights_in(told: Any, path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a checkpoint of ours, or of a plain state of PyTorch; `ValueError` for
@@ -174,22 +170,14 @@ def load_into(model: nn.Module, state: dict[str, torch.Tensor], name: str) -> nn
         raise ValueError(
             f"{name} does not fit the network of its recipe: {'; '.join(sorted(wrong)[:3])}"
         )
-    _room_for_scales(model, state)
     model.load_state_dict(state)
     return model.eval()
 
 # %% ../nbs/4_training/22_run_reader.ipynb #4d193cc6
-class Run:
-    "A run's folder, read back: `recipe`, `summary`, `metrics()`, `alphas()`, `data()`, `model()`."
-    def __init__(self, path: str | Path):
-        self.path = Path(path).expanduser()
-        if not (self.path / "params.yaml").is_file():
-            raise ValueError(f"{self.path}: no params.yaml in it, so not the folder of a run")
-        self.recipe = from_yaml(self.path / "params.yaml")
-        self.summary = _read_summary(self.path)
-        if wrong := edited(self.summary.get("recipe"), self.recipe): raise ValueError(
-            f"{self.path}: params.yaml was changed after the run ({'; '.join(wrong[:3])}); put it "
-            "back as summary.json has it, and give changed parameters to a new run")
+class _Tables:
+    "The tables in a run's folder, read when they are asked for."
+    path: Path
+    summary: dict
 
     def metrics(self) -> "pandas.DataFrame":
         "One row an epoch."
@@ -198,7 +186,7 @@ class Run:
         lines = file.read_text(encoding="utf8").splitlines() if file.is_file() else []
         try: return pd.DataFrame([json.loads(s) for s in lines])
         except ValueError: raise ValueError(f"{file}: a line is cut short or no JSON; continue the "
-            "run, which writes the file anew, or copy it again") from None
+            "run, which writes the file again, or copy it again") from None
 
     def alphas(self) -> "pandas.DataFrame":
         "One row an epoch and layer; empty for a float network."
@@ -210,6 +198,19 @@ class Run:
             if text
             else pd.DataFrame(columns=["epoch", "layer", "alpha"])
         )
+
+# %% ../nbs/4_training/22_run_reader.ipynb #33b36aee
+class Run(_Tables):
+    "A run's folder, read back: `recipe`, `summary`, `metrics()`, `alphas()`, `data()`, `model()`."
+    def __init__(self, path: str | Path):
+        self.path = Path(path).expanduser()
+        if not (self.path / "params.yaml").is_file():
+            raise ValueError(f"{self.path}: no params.yaml in it, so not the folder of a run")
+        self.recipe = from_yaml(self.path / "params.yaml")
+        self.summary = _read_summary(self.path)
+        if wrong := edited(self.summary.get("recipe"), self.recipe): raise ValueError(
+            f"{self.path}: params.yaml was changed after the run ({'; '.join(wrong[:3])}); put it "
+            "back as summary.json has it, and give changed parameters to a new run")
 
     def data(self) -> Data: return load_recipe_data(self.recipe, find_root())
 

@@ -87,28 +87,29 @@ class Weights:
 
     def state(self) -> dict[str, torch.Tensor]:
         "The tensors; `ValueError` names what is wrong, and the way without a network."
-        name = str(self.path)
-        if not _TORCHVISION.fullmatch(name):
-            return weights_in(read_tensors(self.path.read_bytes(), self.path), self.path)
-        import torchvision
-        try:
-            return torchvision.models.get_weight(name).get_state_dict(
-                progress=False, check_hash=True
-            )
-        except (ValueError, AttributeError, KeyError) as e:
-            raise ValueError(
-                f"init {name}: torchvision has no such weights ({e}); for instance"
-                " ResNet50_Weights.IMAGENET1K_V1"
-            ) from None
-        except (OSError, RuntimeError) as e:
-            raise ValueError(
-                f"init {name}: could not be downloaded ({e}); "
-                "fetch the .pth file elsewhere, and give its name to init"
-            ) from None
+        if _TORCHVISION.fullmatch(str(self.path)): return _downloaded(str(self.path))
+        return weights_in(read_tensors(self.path.read_bytes(), self.path), self.path)
 
     def key(self) -> str:
         "What tells these weights from others: their name, or the SHA-256 of their file."
         return str(self.path) if _TORCHVISION.fullmatch(str(self.path)) else _sha256(self.path)[:16]
+
+# %% ../nbs/4_training/23_run_start.ipynb #46930c7b
+def _downloaded(name: str) -> dict[str, torch.Tensor]:
+    "torchvision's weights by name; `ValueError` for no such weights, or no way to them."
+    import torchvision
+    try:
+        return torchvision.models.get_weight(name).get_state_dict(progress=False, check_hash=True)
+    except (ValueError, AttributeError, KeyError) as e:
+        raise ValueError(
+            f"init {name}: torchvision has no such weights ({e}); for instance"
+            " ResNet50_Weights.IMAGENET1K_V1"
+        ) from None
+    except (OSError, RuntimeError) as e:
+        raise ValueError(
+            f"init {name}: could not be downloaded ({e}); "
+            "fetch the .pth file elsewhere, and give its name to init"
+        ) from None
 
 # %% ../nbs/4_training/23_run_start.ipynb #3e219fdb
 def find_source(r: Recipe) -> "Run | Weights":
@@ -124,6 +125,13 @@ def check_recipe(r: Recipe, world: World, device: torch.device) -> None:
             f"recipe {r.recipe} starts from a trained float network, and init names none; train one"
             f" with recipe {FINE_TUNED[r.recipe]}, then init=its folder"
         )
+    _check_processes(r, world, device)
+    if r.init is not None: _check_init(r)
+    if r.teacher is not None: _check_teacher(r)
+
+# %% ../nbs/4_training/23_run_start.ipynb #6800920b
+def _check_processes(r: Recipe, world: World, device: torch.device) -> None:
+    "`ValueError` for what these processes, or this device, cannot do."
     if r.sync_bn and (device.type != "cuda" or world.size == 1):
         raise ValueError(
             f"sync_bn needs cuda and several processes (torchrun); here: {device.type},"
@@ -139,8 +147,6 @@ def check_recipe(r: Recipe, world: World, device: torch.device) -> None:
             f"fused {r.fused} needs one process on a CPU and amp off; here: {device.type},"
             f" {world.size} process{'es' if world.size > 1 else ''}, amp {r.amp}. Use auto"
         )
-    if r.init is not None: _check_init(r)
-    if r.teacher is not None: _check_teacher(r)
 
 # %% ../nbs/4_training/23_run_start.ipynb #65c50b2a
 def _other_run(r: Recipe, field: str) -> "Run":
@@ -198,7 +204,7 @@ def start_from(
     model: nn.Module,  # as the recipe builds it; its weights are set in place
     r: Recipe,
     source: "Run | Weights",  # a finished run of the same network, or float weights
-    say: Callable[[str], None] = print,  # receives one line if something starts anew
+    say: Callable[[str], None] = print,  # receives a line if something starts from scratch
 ) -> set[str]:  # activations whose α is still to be set from data
     "Load the best weights of `source` into `model`; `ValueError` where they do not fit."
     before = dict(build_model(source.recipe, 10, 3).named_modules())
@@ -214,9 +220,7 @@ def start_from(
     }
     _check_names(state, model.state_dict(), source)
     model.load_state_dict(state, strict=False)
-    for n, m in model.named_modules():
-        if isinstance(m, QuantWeight) and m.learns() and f"{n}.w_alpha" not in state:
-            m.w_alpha.data.copy_(start_clip(m.weight, m.w_bits, m.w_quant))
+    _start_clips(model, state)
     _scales_from(model, before, scales, {n.removesuffix(".weight_scale") for n in anew})
     if anew: say(_anew_in_words(anew, other, source))
     return {n for n in alphas(model) if r.alpha_from == "init" and f"{n}.alpha" not in state}
@@ -235,7 +239,7 @@ def _float_state(source: "Run | Weights", model: nn.Module, say: Callable[[str],
     if odd and state[odd[0]].shape[1:] == there[odd[0]].shape[1:]:
         say(
             f"init {source.path.name}: its last layer is for {len(state[odd[0]])} classes, ours for"
-            f" {len(there[odd[0]])}; it starts anew"
+            f" {len(there[odd[0]])}; it starts from scratch"
         )
         state = {n: there[n] if n in odd else t for n, t in state.items()}
     return state
@@ -259,9 +263,16 @@ def _anew_in_words(anew: list[str], other: dict[str, str], source: "Run") -> str
     counts = [f"{k} of {sum(n.endswith('.' + k) for n in anew)}" for k in kinds]
     first = anew[0].rpartition(".")[0]
     return (
-        f"init {source.path.name}: learned on another grid, so started anew: {', '.join(counts)}"
-        f" (first {first}: {other[first]})"
+        f"init {source.path.name}: learned on another grid, so started from scratch:"
+        f" {', '.join(counts)} (first {first}: {other[first]})"
     )
+
+# %% ../nbs/4_training/23_run_start.ipynb #07f0949e
+def _start_clips(model: nn.Module, state: dict) -> None:
+    "Learned clips of weights that `state` does not have start from the weights."
+    for n, m in model.named_modules():
+        if isinstance(m, QuantWeight) and m.learns() and f"{n}.w_alpha" not in state:
+            m.w_alpha.data.copy_(start_clip(m.weight, m.w_bits, m.w_quant))
 
 # %% ../nbs/4_training/23_run_start.ipynb #d61d46b4
 def _scales_from(

@@ -221,6 +221,25 @@ def study_caption(rows: dict[str, dict]) -> str:
 def _labelled(name: str, row: dict) -> str:
     return f"{name} ({len(row['stopped'])} stopped)" if row.get("stopped") else name
 
+def _study_line(ax: "matplotlib.axes.Axes", i: int, r: dict, color: Any) -> None:
+    "A setting's seeds as dots, their mean as a bar, ± one standard deviation, at height `i`."
+    ax.errorbar(
+        100 * r["test_mean"], i, xerr=100 * (r["test_std"] or 0), fmt="|", ms=12, color=color,
+        capsize=3, lw=1.5
+    )
+    ax.plot([100 * t for t in r["test"]], [i] * len(r["test"]), "o", ms=3, color=color, alpha=0.5)
+
+def _study_colors(rows: dict[str, dict], groups: dict[str, str]) -> tuple[dict, dict]:
+    "Setting → colour, and what each colour means; grey for settings of no group."
+    import seaborn as sns
+    palette = sns.color_palette("colorblind")
+    kinds = list(dict.fromkeys(groups[n] for n in rows if n in groups))
+    if not kinds: return dict.fromkeys(rows, palette[0]), {}
+    key = {k: palette[i % 10] for i, k in enumerate(kinds)}
+    if any(n not in groups for n in rows): key["of no group"] = "grey"
+    return {n: key[groups.get(n, "of no group")] for n in rows}, key
+
+# %% ../nbs/4_training/33_studies.ipynb #fc14a828
 def plot_study(
     rows: dict[str, dict],  # from `read_study`
     paper: Optional[dict[str, float]] = None,  # setting → the paper's value, as a fraction
@@ -228,26 +247,15 @@ def plot_study(
 ) -> "matplotlib.figure.Figure":
     "A line a setting: each seed as a dot, the mean as a bar, ± one standard deviation."
     import matplotlib.pyplot as plt
-    import seaborn as sns
-    groups = groups or {}
-    kinds = list(dict.fromkeys(groups[n] for n in rows if n in groups))
-    palette = sns.color_palette("colorblind")
-    color_of = {n: palette[kinds.index(groups[n]) % 10] if n in groups else "grey" for n in rows}
+    (colors, key), paper = _study_colors(rows, groups or {}), paper or {}
     fig, ax = plt.subplots(figsize=(7, max(1.6, 0.9 + 0.3 * len(rows))))
     for i, (n, r) in enumerate(rows.items()):
         if not r["test"]: continue  # none of its runs came to an end
-        color = color_of[n] if kinds else palette[0]
-        ax.errorbar(
-            100 * r["test_mean"], i, xerr=100 * (r["test_std"] or 0), fmt="|", ms=12, color=color,
-            capsize=3, lw=1.5
-        )
-        ax.plot(
-            [100 * t for t in r["test"]], [i] * len(r["test"]), "o", ms=3, color=color, alpha=0.5
-        )
-        if n in (paper or {}): ax.plot(100 * paper[n], i, "D", mfc="none", ms=7, color="black")
-    for k, color in zip(kinds, palette): ax.plot([], [], "o", color=color, label=k)
+        _study_line(ax, i, r, colors[n])
+        if n in paper: ax.plot(100 * paper[n], i, "D", mfc="none", ms=7, color="black")
+    for k, color in key.items(): ax.plot([], [], "o", color=color, label=k)
     if paper: ax.plot([], [], "D", mfc="none", color="black", label="the paper")
-    if paper or kinds: ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    if paper or key: ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     ax.set(yticks=range(len(rows)), ylim=(len(rows) - 0.5, -0.5), xlabel="test accuracy / %")
     ax.set_yticklabels([_labelled(n, r) for n, r in rows.items()], fontsize=8)
     ax.set_title(study_caption(rows), fontsize=8)

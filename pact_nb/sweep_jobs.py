@@ -23,7 +23,7 @@ from .run_folders import run_name
 from .utils import find_root
 
 # %% ../nbs/4_training/29_sweep_jobs.ipynb #85b2fbd1
-_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "True or False"}
+_WORDS = {str: "text", int: "an integer", float: "a number", bool: "True or False"}
 
 def _fits(value: Any, kind: Any) -> bool:
     if isinstance(kind, tuple): return value in kind and not isinstance(value, bool)
@@ -66,7 +66,7 @@ def parse_bits(text: str, what: str = "a_bits") -> list[int]:
     except ValueError: bits = []
     if not bits or len(set(bits)) < len(bits) or any(b != 32 and not 1 <= b <= 8 for b in bits):
         raise ValueError(
-            f"{what} must be whole numbers from 1 to 8, or 32, separated by commas and each once,"
+            f"{what} must be integers from 1 to 8, or 32, separated by commas and each once,"
             f" as in 2,3,4,32; got {text!r}"
         )
     return bits

@@ -112,6 +112,7 @@ def _let_save(executor: Executor, todo: dict) -> None:
     if hasattr(executor, "stop"): executor.stop()
     wait([f for f in todo if not f.cancelled()])
 
+# %% ../nbs/4_training/32_sweeps.ipynb #f79fdeff
 def _left(name: str, path: Path) -> dict:
     "The line of a run that had no time: paused, or not begun."
     if (path / "params.yaml").is_file(): return _row(name, "paused", "", path)
@@ -124,6 +125,25 @@ def _not_done(paths: dict[str, Path], jobs: list[dict], why: BaseException) -> s
             f"runs finished, {states['resumed']} begun and saved; the same command continues")
 
 # %% ../nbs/4_training/32_sweeps.ipynb #93a743b7
+def _carry_out(executor: Executor, calls: dict, done: Callable, minutes: Optional[float]) -> None:
+    """Submit `calls`, name → function and argument, and pass each that ends to `done`; when time
+    is up, or at an interrupt, what runs has saved before this returns."""
+    todo: dict[Future, str] = {}
+    try:
+        with _interruptible():
+            for n, call in calls.items(): todo[executor.submit(*call)] = n
+            with suppress(TimeoutError):
+                for f in as_completed(todo, None if minutes is None else 60 * minutes):
+                    done(todo[f], f)
+                return
+            _let_save(executor, todo)
+    except KeyboardInterrupt:
+        _let_save(executor, todo)
+        raise
+    finally:
+        for f in todo: f.cancel()
+
+# %% ../nbs/4_training/32_sweeps.ipynb #4b54bcb4
 def sweep(
     jobs: list[dict],  # from `jobs`
     folder: str | Path,  # made if missing; run `name` is in `folder/name`, its notebook beside it
@@ -136,24 +156,16 @@ def sweep(
     SIGHUP: what ran is saved, what was queued has not begun, and the same sweep continues."""
     paths = _folders(jobs, folder)
     make_folder(Path(folder), "folder")
-    states = {n: _state(j, paths[n]) for n, j in zip(paths, jobs)}
+    by_name = dict(zip(paths, jobs))
+    states = {n: _state(j, paths[n]) for n, j in by_name.items()}
     rows = {n: _row(n, *s, paths[n]) for n, s in states.items() if s[0] in ("skipped", "failed")}
-    by_name, todo = dict(zip(paths, jobs)), {}
-    try:
-        with _interruptible():
-            for n in (n for n in paths if n not in rows):
-                todo[executor.submit(run_one, by_name[n] | {"run_dir": str(paths[n])})] = n
-            with suppress(TimeoutError):
-                for f in as_completed(todo, None if minutes is None else 60 * minutes):
-                    n = todo[f]
-                    rows[n] = _row(n, *_outcome(f, by_name[n], paths[n], states[n][0]), paths[n])
-                    say(_said(rows[n], len(rows), len(jobs)))
-            if len(rows) < len(paths): _let_save(executor, todo)
-    except KeyboardInterrupt as e:
-        _let_save(executor, todo)
-        raise Interrupted(_not_done(paths, jobs, e)) from None
-    finally:
-        for f in todo: f.cancel()
+    def done(n: str, f: Future) -> None:
+        rows[n] = _row(n, *_outcome(f, by_name[n], paths[n], states[n][0]), paths[n])
+        say(_said(rows[n], len(rows), len(jobs)))
+    calls = {n: (run_one, j | {"run_dir": str(paths[n])}) for n, j in by_name.items()
+             if n not in rows}
+    try: _carry_out(executor, calls, done, minutes)
+    except KeyboardInterrupt as e: raise Interrupted(_not_done(paths, jobs, e)) from None
     return _as_table([rows.get(n) or _left(n, paths[n]) for n in paths])
 
 # %% ../nbs/4_training/32_sweeps.ipynb #be02683a

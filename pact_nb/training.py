@@ -10,6 +10,7 @@ import contextlib
 import copy
 from dataclasses import dataclass, field
 import inspect
+import itertools
 import time
 from typing import Any, Callable, Optional
 from torch import Tensor, nn
@@ -196,9 +197,11 @@ def _told(trainer: Trainer, out: Fit, on_epoch: Optional[Hook], save: Hook) -> N
 # %% ../nbs/4_training/18_training.ipynb #152574ae
 def _validated(trainer: Trainer, valid: Any, stop: Callable[[], bool]) -> Optional[tuple]:
     """Loss and top-1, or None if paused on the way: then the run goes on behind the last step of
-    this epoch, and validates again."""
+    this epoch, and validates again. Several processes agree every ten batches."""
     done, trainer.done, trainer.step = trainer.done, trainer.done - 1, len(trainer.train)
-    found = validate(trainer.model, valid, trainer.cast(), stop)
+    batch, every = itertools.count(1), 10 if trainer.world.size > 1 else 1
+    stopped = lambda: next(batch) % every == 0 and stop()
+    found = validate(trainer.model, valid, trainer.cast(), stopped)
     if found is not None: trainer.done, trainer.step = done, 0
     return found
 

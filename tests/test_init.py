@@ -38,7 +38,7 @@ def test_a_file_of_weights(file):
     assert all(torch.equal(have[n], t) for n, t in want.items() if not n.startswith("fc."))
     assert (
         torch.equal(have["fc.weight"], fresh)
-        and "for 1000 classes, ours for 10; it starts anew" in said[0]
+        and "for 1000 classes, ours for 10; it starts from scratch" in said[0]
     )
     whole = build_model(r, 1000, 3)
     start_from(whole, r, find_source(r), said.append)
