@@ -204,10 +204,8 @@ def class_folders(
     train, test = root / "train", parts[0]
     classes, there = _names(train), _names(test)
     for p, names in ((train, classes), (test, there)):
-        if not names:
-            raise ValueError(
-                f"{p}: no class folders in it; sort its images into one folder for each class"
-            )
+        if not names: raise ValueError(
+            f"{p}: no class folders in it; sort its images into one folder for each class")
     if classes != there:
         raise ValueError(
             f"data_dir {root}: classes of train and {test.name} differ:"
@@ -290,7 +288,6 @@ def index_files(root: Path, classes: list[str]) -> tuple[list[tuple[str, int, in
     if len(found) >= LARGE: _keep_index(root, times, found, labels)
     return found, labels
 
-# %% ../nbs/4_training/03_readers.ipynb #ec4233e2
 def _check_file(file: Path, size: int) -> None:
     if file.suffix.lower() not in IMAGE_SUFFIXES:
         raise ValueError(f"{file}: only png, jpg and webp are read; convert it or move it away")

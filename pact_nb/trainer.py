@@ -228,8 +228,7 @@ class WholeStep:
                 torch.zeros((), dtype=torch.int64, device=xb.device)
             )
         self.x.copy_(xb); self.y.copy_(yb); self.at.fill_(t)
-        _run(self)
-        self.t.schedule.step(); _look(self.t)
+        _run(self); self.t.schedule.step(); _look(self.t)
 
     def _body(self) -> None:
         "Everything that happens on the device; no number of it comes back to the host."
