@@ -31,7 +31,8 @@ from .stages import warm
 from .utils import seed_of
 
 # %% ../nbs/4_training/17_trainer.ipynb #169e21d4
-# what stands on the page before this one, under the name it always had
+# what stands on the pages before this one, under the name it always had
+from .alpha_guards import AlphaLostError, NonFiniteError  # noqa: F401
 from .progress import alpha_rows, line  # noqa: F401
 
 # %% ../nbs/4_training/17_trainer.ipynb #eff9f127

@@ -19,11 +19,10 @@ import torch.nn.functional as F
 from .checkpoints import Watch
 from .optimizing import _zero_momenta
 from .parallel import World, all_sum, any_of, from_main, same_buffers
+from .progress import _interactive, _settle, alpha_rows, line
 from .recipe_fields import Recipe
 from .stages import warm
-from pact_nb.trainer import (
-    Trainer, _interactive, _settle, alpha_rows, line, tensor_rates, train_epoch
-)
+from .trainer import Trainer, tensor_rates, train_epoch
 from .utils import evaluating
 
 # %% ../nbs/4_training/18_training.ipynb #31890c7f
@@ -170,9 +169,7 @@ def fit(
     """Train by recipe; `NonFiniteError` stops it, `AlphaError` for an α not above 0 comes first.
     The model ends with the last epoch's weights, not the best."""
     trainer = Trainer(model, train, r, say, world=world, mode=_engine_then(state), teacher=teacher)
-    out = _begun(trainer, state)
-    out.recorded = trainer.whole is not None
-    on_start(out, trainer)
+    out = _begun(trainer, state); on_start(out, trainer)
     while trainer.done < r.epochs and not out.paused:
         if _one_epoch(trainer, out, valid, lambda: _pause(out, trainer, watch, save)):
             _told(trainer, out, on_epoch, save)
@@ -182,9 +179,10 @@ def fit(
 # %% ../nbs/4_training/18_training.ipynb #8a85dc4f
 def _begun(trainer: Trainer, state: Optional[dict]) -> Fit:
     "What there is of a run at its start, or where it goes on."
-    if not state: return Fit(mode=trainer.mode, alphas=alpha_rows(trainer))
+    now = dict(mode=trainer.mode, recorded=trainer.whole is not None)
+    if not state: return Fit(**now, alphas=alpha_rows(trainer))
     set_state(trainer, state["trainer"])
-    return Fit(**{**state["fit"], "mode": trainer.mode, "paused": ""})
+    return Fit(**{**state["fit"], **now, "paused": ""})
 
 def _told(trainer: Trainer, out: Fit, on_epoch: Optional[Hook], save: Hook) -> None:
     "After an epoch: written, saved, and only then said."
