@@ -12,8 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = "nbs/6_experiments"
 PAGES = (
-    "09_ablations", "04_alpha", "05_weight_quantizers", "06_one_bit_training", "08_figures",
-    "03_sensitivity", "07_post_training", "11_finetune", "12_integer_agreement",
+    "09_ablations", "04_alpha", "05_weight_quantizers", "06_one_bit_training", "08b_figure_runs",
+    "03b_mixed_bits", "07_post_training", "11_finetune", "12_integer_agreement",
     "16_digits"
 )
 
