@@ -9,6 +9,7 @@ __all__ = ['FORM_NOTES', 'TOLERANCES', 'EXACT_FORMS', 'carrier', 'centred', 'Gra
            'write_checked', 'export_exact', 'batch_agreement', 'graphs_agreement', 'onnx_agreement']
 
 # %% ../nbs/5_deploy/08_onnx.ipynb #89bd519d
+from collections import Counter
 import math
 import os
 from dataclasses import dataclass, field
@@ -19,9 +20,11 @@ from typing import Any, Callable, Optional
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from .checkpoints import SaveError, not_written
-from .integer import STEP_KINDS, ConvertError, IntegerNetwork, Step, along, same_choice
+from pact_nb.integer import (
+    STEP_KINDS, ConvertError, IntegerNetwork, Step, along, fake_codes, same_choice
+)
 from .writer import compact, joint
 
 # %% ../nbs/5_deploy/08_onnx.ipynb #da22f993
@@ -57,11 +60,9 @@ class Graph:
         from onnx import TensorProto, helper, numpy_helper
         value, name = np.asarray(value), self.name(hint)
         if isinstance(dtype, str):
-            kind, flat = getattr(TensorProto, dtype), value.flatten().tolist()
-            self.constants.append(helper.make_tensor(name, kind, value.shape, flat))
-        else:
-            value = np.array(value, dtype=dtype or value.dtype, order="C")
-            self.constants.append(numpy_helper.from_array(value, name))
+            dtype = helper.tensor_dtype_to_np_dtype(getattr(TensorProto, dtype))
+        value = np.array(value, dtype=dtype or value.dtype, order="C")
+        self.constants.append(numpy_helper.from_array(value, name))
         return name
 
     def add(
@@ -536,18 +537,40 @@ def batch_agreement(
 
 # %% ../nbs/5_deploy/08_onnx.ipynb #211eb56a
 def graphs_agreement(
-    net: IntegerNetwork, graphs: dict[str, Exported], batches: Any
+    net: IntegerNetwork,
+    graphs: dict[str, Exported],
+    batches: Any,  # of images [N, C, H, W], or of (images, labels [N])
+    model: Optional[nn.Module] = None,  # the fake-quantized network, to compare `net` with: packed
 ) -> dict[str, dict]:
-    """Name of each exported graph → images, top1_equal, codes, differ: in ONNX Runtime against
-    the integer network, which runs once for all."""
+    """Name of each exported graph → images, top1_equal, codes, differ, with labels right too: in
+    ONNX Runtime against the integer network, which runs once for all."""
     runs = {n: with_codes(m) for n, m in graphs.items()}
-    told = {n: dict.fromkeys(("images", "top1_equal", "codes", "differ"), 0) for n in graphs}
-    for x in batches:
+    none = dict.fromkeys(("images", "top1_equal", "codes", "differ"), 0)
+    told = {n: Counter(none) for n in [*(["packed"] if model else []), *graphs]}
+    for item in batches:
+        x, *labels = item if isinstance(item, (tuple, list)) else (item,)
         want, mine = net(x)
+        if model:
+            told["packed"].update(_of_packed(model, net, x, want, mine) | _right(want, labels))
         for n, run in runs.items():
             got = run_all(run, x)
-            for k, v in batch_agreement(graphs[n], got, want, mine).items(): told[n][k] += v
-    return told
+            told[n].update(batch_agreement(graphs[n], got, want, mine))
+            told[n].update(_right(torch.from_numpy(got["logits"]), labels))
+    return {n: dict(t) for n, t in told.items()}
+
+# %% ../nbs/5_deploy/08_onnx.ipynb #c993547b
+def _of_packed(
+    model: nn.Module, net: IntegerNetwork, x: Tensor, own: Tensor, mine: dict[str, Tensor]
+) -> dict:
+    "Counts of the integer network, which a packed file holds, against the fake-quantized one."
+    want, theirs = fake_codes(model, net, x)
+    differ = sum(int((mine[a] != q).sum()) for a, q in theirs.items())
+    return dict(images=len(x), top1_equal=same_choice(own, want), differ=differ,
+                codes=sum(q.numel() for q in mine.values()))
+
+def _right(logits: Tensor, labels: list[Tensor]) -> dict[str, int]:
+    "On how many images the choice is the label, where there is one."
+    return dict(right=int((logits.argmax(1) == labels[0]).sum())) if labels else {}
 
 def onnx_agreement(net: IntegerNetwork, made: Exported, batches: Any) -> dict:
     return graphs_agreement(net, {made.form: made}, batches)[made.form]
