@@ -20,6 +20,8 @@ from typing import Any, Callable, Optional
 import numpy as np
 import torch
 from torch import Tensor
+
+# %% ../nbs/5_deploy/18_runtimes.ipynb #12a63ee2
 from .checkpoints import write_atomic
 from .integer import IntegerNetwork, convert, same_choice
 from .layers import quantize
