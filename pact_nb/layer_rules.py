@@ -186,8 +186,8 @@ Writer.parts, Writer.group_parts, Writer.accumulated = _parts, _group_parts, _ac
 # %% ../nbs/5_deploy/04_layer_rules.ipynb #21580cb2
 def _constant(self: Writer, v: Value, c: Any) -> Tensor:
     "A number or tensor as a factor beside a value."
-    t = torch.as_tensor(c).detach()
-    t = t.double() if isinstance(c, Tensor) else t.to(self.dtype).double()  # as torch rounds it
+    t = c.detach() if isinstance(c, Tensor) else torch.as_tensor(c, dtype=self.dtype)
+    t = t.double()  # a number as torch rounds it, to the type of the network
     dim = len(v.shape) + 1
     t = t.reshape(*[1] * (dim - t.dim()), *t.shape) if t.dim() < dim else t
     try: fits = torch.broadcast_shapes(t.shape, (1, *v.shape)) == (1, *v.shape)

@@ -11,10 +11,8 @@ from typing import Iterable, Iterator, Optional
 import torch
 from torch import Tensor
 from .fast_onnx import export_fast
-from .integer import IntegerNetwork, convert, fake_codes, same_choice
-from pact_nb.onnx_graph import (
-    EXACT_FORMS, Exported, batch_agreement, export_exact, run_all, with_codes
-)
+from .integer import IntegerNetwork, convert
+from .onnx_graph import EXACT_FORMS, Exported, export_exact, graphs_agreement
 from .packed import save_network
 from .portable import export_portable
 from .ties import clear_ties
@@ -36,32 +34,6 @@ def export_onnx(
     if x is None:
         raise ValueError("form fast needs some images x, which set the range of residual sums")
     return export_fast(net, path, x)
-
-# %% ../nbs/5_deploy/12_exports.ipynb #2d705f61
-def _compare(
-    model: torch.nn.Module, net: IntegerNetwork, graphs: dict[str, Exported], batches: Iterable
-) -> dict[str, dict]:
-    "Counts of the packed network and each graph over all batches, of images or (images, labels)."
-    kinds = ("codes", "differ", "top1_equal", "images", "right", "labels")
-    told = {n: dict.fromkeys(kinds, 0) for n in ("packed", *graphs)}
-    runs = {n: with_codes(g) for n, g in graphs.items()}
-    for item in batches:
-        x, y = item if isinstance(item, (tuple, list)) else (item, None)
-        want, theirs = fake_codes(model, net, x)
-        own, mine = net(x)
-        found = dict(packed=dict(
-            images=len(x), top1_equal=same_choice(own, want), logits=own,
-            codes=sum(q.numel() for q in mine.values()),
-            differ=sum(int((mine[a] != q).sum()) for a, q in theirs.items())))
-        for n, run in runs.items():
-            got = run_all(run, x)
-            logits = torch.from_numpy(got["logits"])
-            found[n] = batch_agreement(graphs[n], got, own, mine) | dict(logits=logits)
-        for n, f in found.items():
-            choice = f.pop("logits").argmax(1)
-            if y is not None: f |= dict(right=int((choice == y).sum()), labels=len(y))
-            for k, v in f.items(): told[n][k] += v
-    return told
 
 # %% ../nbs/5_deploy/12_exports.ipynb #7e0f0e7c
 def images_for(
@@ -104,10 +76,10 @@ def export_all(
     path |= {form: folder / f"network-{form}.onnx" for form in FORMS}
     graphs = {form: export_onnx(net, path[form], form, x) for form in FORMS}
     save_network(net, path["packed"], (about or {}) | dict(ties_cleared=moved) if moved else about)
-    for n, found in _compare(model, net, graphs, _first(batches, images)).items():
-        right, labels = found.pop("right"), found.pop("labels")
-        row = dict(file=path[n].name, bytes=path[n].stat().st_size, **found)
-        if labels: row["top1"] = right / labels
+    for n, found in graphs_agreement(net, graphs, _first(batches, images), model).items():
+        row = {k: found[k] for k in ("codes", "differ", "top1_equal", "images")}
+        row = dict(file=path[n].name, bytes=path[n].stat().st_size) | row
+        if "right" in found: row["top1"] = found["right"] / found["images"]
         rows.append(row | dict(not_proved=len(graphs[n].inexact) if n == "fast" else None))
     table = pd.DataFrame(rows).set_index("file")
     table.attrs |= dict(inexact=graphs["fast"].inexact, moved=moved)

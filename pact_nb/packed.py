@@ -28,11 +28,9 @@ def pack_codes(
 ) -> Tensor:  # uint8, ⌈numel·k/8⌉
     "Codes in k bits each, lowest bit first; `ValueError` for one that does not fit."
     check_bits(k)
-    if codes.numel() and (int(codes.min()) < 0 or int(codes.max()) >= 2**k):
-        raise ValueError(
-            f"codes must be from 0 to {2**k - 1} at {k} bits; got {codes.min().item()} to"
-            f" {codes.max().item()}"
-        )
+    low, high = (int(codes.min()), int(codes.max())) if codes.numel() else (0, 0)
+    if low < 0 or high >= 2**k:
+        raise ValueError(f"codes must be from 0 to {2**k - 1} at {k} bits; got {low} to {high}")
     bits = (codes.flatten().numpy().astype(np.uint8)[:, None] >> np.arange(k, dtype=np.uint8)) & 1
     return torch.from_numpy(np.packbits(bits.ravel(), bitorder="little"))
 
@@ -44,32 +42,31 @@ def unpack_codes(
 ) -> Tensor:  # uint8
     "The codes back; `ValueError` if there are not as many bytes as the shape needs."
     n = math.prod(shape)
-    if packed.numel() != math.ceil(n * k / 8):
-        raise ValueError(
-            f"{n} codes of {k} bits need {math.ceil(n * k / 8)} bytes; got {packed.numel()}"
-        )
+    size = math.ceil(n * k / 8)
+    if packed.numel() != size:
+        raise ValueError(f"{n} codes of {k} bits need {size} bytes; got {packed.numel()}")
     bits = np.unpackbits(packed.numpy(), count=n * k, bitorder="little").reshape(n, k)
-    return torch.from_numpy((bits << np.arange(k, dtype=np.uint8)).sum(1, dtype=np.uint8)).reshape(
-        shape
-    )
+    codes = (bits << np.arange(k, dtype=np.uint8)).sum(1, dtype=np.uint8)
+    return torch.from_numpy(codes).reshape(shape)
 
 # %% ../nbs/5_deploy/07_packed_files.ipynb #ebbc5142
 FORMAT = "pact_nb integer network, version 1"
 _DTYPES = {"int64": torch.int64, "float32": torch.float32, "float64": torch.float64}
 
-def _as_codes(v: Tensor, k: int) -> tuple[Tensor, int, int]:
+def _as_codes(v: Tensor) -> tuple[Tensor, int, int]:
     "(codes, lowest value, distance of two values) of whole numbers on an even grid."
     lo, values = int(v.min()), torch.unique(v)
     step = int(np.gcd.reduce((values - lo).numpy())) or 1
-    return (
-        (
-            ((v.long() - lo) // step).to(torch.uint8)
-            if int(v.max() - lo) // step < 256
-            else (v.long() - lo) // step
-        ),
-        lo,
-        step,
-    )
+    return (v.long() - lo) // step, lo, step
+
+def _part(s: Step, name: str, t: Tensor) -> tuple[dict, Tensor]:
+    "What the table says of one tensor of a step, and its numbers: a layer's weight packed."
+    if s.kind in ("conv", "linear") and name == "weight":
+        (codes, lo, step), k = _as_codes(t), s.how["w_bits"]
+        told = dict(kind="codes", bits=k, lo=lo, step=step, shape=list(t.shape))
+        return told, pack_codes(codes, k)
+    kind = str(t.dtype).removeprefix("torch.")
+    return dict(kind=kind, shape=list(t.shape)), t.detach().contiguous().flatten()
 
 # %% ../nbs/5_deploy/07_packed_files.ipynb #36de2d79
 def _contents(net: IntegerNetwork) -> tuple[dict, dict[str, Tensor]]:
@@ -78,25 +75,15 @@ def _contents(net: IntegerNetwork) -> tuple[dict, dict[str, Tensor]]:
     for s in net.steps:
         pieces = {}
         for name, t in s.data.items():
-            if s.kind in ("conv", "linear") and name == "weight":
-                codes, lo, step = _as_codes(t, s.how.get("w_bits", 8))
-                pieces[name] = dict(
-                    kind="codes", bits=s.how["w_bits"], lo=lo, step=step, shape=list(t.shape)
-                )
-                parts["codes"].append(pack_codes(codes, s.how["w_bits"]))
-            else:
-                kind = str(t.dtype).removeprefix("torch.")
-                pieces[name] = dict(kind=kind, shape=list(t.shape))
-                parts[kind].append(t.detach().contiguous().flatten())
+            pieces[name], numbers = _part(s, name, t)
+            parts[pieces[name]["kind"]].append(numbers)
         steps.append([s.kind, s.out, s.ins, s.how, pieces])
     told = dict(
         steps=steps, out=net.out, acts=net.acts, layers=net.layers,
         input_shape=list(net.input_shape)
     )
-    return told, {
-        k: torch.cat(v) if v else torch.zeros(0, dtype=_DTYPES.get(k, torch.uint8))
-        for k, v in parts.items()
-    }
+    none = lambda k: torch.zeros(0, dtype=_DTYPES.get(k, torch.uint8))
+    return told, {k: torch.cat(v) if v else none(k) for k, v in parts.items()}
 
 # %% ../nbs/5_deploy/07_packed_files.ipynb #a00fb585
 def _seal(told: bytes, tensors: dict[str, Tensor]) -> str:
@@ -152,9 +139,8 @@ def _open(path: Path) -> tuple[dict, dict[str, Tensor]]:
         with safe_open(str(path), "pt") as f:
             meta, tensors = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
     except (SafetensorError, OSError, ValueError) as e:
-        raise FileError(
-            f"{path}: damaged, cut short, or no safetensors file ({str(e).splitlines()[0][:100]})"
-        ) from e
+        said = str(e).splitlines()[0][:100]
+        raise FileError(f"{path}: damaged, cut short, or no safetensors file ({said})") from e
     if meta.get("format") != FORMAT:
         raise FileError(f"{path}: format is {meta.get('format')!r}; this reads {FORMAT!r}")
     if missing := {"codes", *_DTYPES} - tensors.keys():
@@ -212,8 +198,7 @@ def _whole(values: list, what: str, lo: int, hi: int) -> None:
 
 # %% ../nbs/5_deploy/07_packed_files.ipynb #86201b4e
 def _step(told: list, done: set[str], piece: Callable[[dict], Tensor]) -> Step:
-    """A step of the table; `ValueError` for one of unknown kind, or that reads what is not there
-    yet."""
+    "A step of the table; `ValueError` for an unknown kind, or one that reads what is not there."
     kind, out, ins, how, pieces = told
     if kind not in STEP_KINDS: raise ValueError(f"a step of unknown kind {str(kind)[:40]!r}")
     if not isinstance(how, dict) or not isinstance(out, str):
@@ -257,31 +242,26 @@ def load_network(path: str | Path) -> tuple[IntegerNetwork, dict]:
     try:
         return _network(told, tensors), dict(told["about"])
     except _NO_NETWORK as e:
-        raise FileError(
-            f"{path}: its table of contents describes no network ({in_words(e)})"
-        ) from e
+        said = f"{path}: its table of contents describes no network ({in_words(e)})"
+        raise FileError(said) from e
 
 # %% ../nbs/5_deploy/07_packed_files.ipynb #d7ce58db
+def _bytes(net: IntegerNetwork, chosen: Callable) -> int:
+    "Bytes of the data of steps of some kinds."
+    return sum(t.nbytes for s in net.steps if chosen(s.kind) for t in s.data.values())
+
 def size_table(net: IntegerNetwork, path: str | Path) -> "pandas.DataFrame":
     """Bytes of each part of a packed file, of the same network in fp32, and the ideal: k bits a
     weight, floats for what is float."""
     import pandas as pd
-    told, tensors = _contents(net)
-    weights = [s for s in net.steps if s.kind in ("conv", "linear")]
-    ideal = math.ceil(sum(s.data["weight"].numel() * s.how["w_bits"] for s in weights) / 8)
-    kept = sum(t.nbytes for s in net.steps if s.kind.endswith("_float") for t in s.data.values())
-    norms = sum(
-        t.nbytes
-        for s in net.steps
-        if s.kind in ("requant", "decode", "encode")
-        for t in s.data.values()
-    )
+    layers = [s for s in net.steps if s.kind in ("conv", "linear")]
+    weights = [(s.data["weight"].numel(), s.how["w_bits"]) for s in layers]
+    ideal, codes = math.ceil(sum(n * k for n, k in weights) / 8), _contents(net)[1]["codes"]
+    kept = _bytes(net, lambda kind: kind.endswith("_float"))
+    norms = _bytes(net, lambda kind: kind in ("requant", "decode", "encode"))
     rows = {
-        "low-bit weights": (
-            4 * sum(s.data["weight"].numel() for s in weights), ideal, tensors["codes"].nbytes
-        ),
-        "float layers": (kept, kept, kept),
-        "norms and α (fp32: 4 numbers a channel)": (norms, norms, norms),
+        "low-bit weights": (4 * sum(n for n, _ in weights), ideal, codes.nbytes),
+        "float layers": (kept,) * 3, "norms and α (fp32: 4 numbers a channel)": (norms,) * 3,
     }
     total, size = [sum(r[i] for r in rows.values()) for i in range(3)], Path(path).stat().st_size
     rows |= {"table of contents, seal": (0, 0, size - total[2]), "all": (total[0], total[1], size)}

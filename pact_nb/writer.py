@@ -115,7 +115,28 @@ WAYS_OUT = (
 Rules = list[tuple]  # of (modules, functions and methods, signature, rule)
 
 # %% ../nbs/5_deploy/03_writer.ipynb #34fd1a5d
-class Writer:
+class _Emitter:
+    "Steps in the making, and the node at hand."
+    def emit(self, kind: str, ins: list, how: dict | None = None, data: dict | None = None) -> str:
+        name = self.node.name
+        while name in self.by_name or name == "input": name += "_"
+        kept = {k: t for k, t in (data or {}).items() if t is not None}
+        self.by_name[name] = Step(kind, name, list(ins), dict(how or {}), kept)
+        return name
+
+    @property
+    def steps(self) -> list: return list(self.by_name.values())
+    @property
+    def where(self) -> str:
+        return self.node.target if self.node.op == "call_module" else self.node.name
+    @property
+    def out_shape(self) -> tuple:
+        if self.node in self.facts.shapes: return self.facts.shapes[self.node][1:]
+        raise self.no("gives several tensors (return_indices=True?); the integer form follows one")
+    def no(self, why: str) -> ConvertError: return ConvertError(f"{self.where}: {why}")
+
+# %% ../nbs/5_deploy/03_writer.ipynb #ccc39fe8
+class Writer(_Emitter):
     "Walks a graph once and writes the steps; `ConvertError` for what has no integer form."
     def __init__(self, model: fx.GraphModule, x: Tensor, rules: Rules):
         self.rules = rules
@@ -133,25 +154,6 @@ class Writer:
         names = ", ".join(n.name for n in ins)
         raise ConvertError(f"takes {len(ins)} inputs ({names}); the integer form has one, the "
                            "image: make the others constants of the network")
-
-    def emit(self, kind: str, ins: list, how: dict | None = None, data: dict | None = None) -> str:
-        name = self.node.name
-        while name in self.by_name or name == "input": name += "_"
-        kept = {k: t for k, t in (data or {}).items() if t is not None}
-        self.by_name[name] = Step(kind, name, list(ins), dict(how or {}), kept)
-        return name
-
-    @property
-    def steps(self) -> list: return list(self.by_name.values())
-
-    @property
-    def where(self) -> str:
-        return self.node.target if self.node.op == "call_module" else self.node.name
-    @property
-    def out_shape(self) -> tuple:
-        if self.node in self.facts.shapes: return self.facts.shapes[self.node][1:]
-        raise self.no("gives several tensors (return_indices=True?); the integer form follows one")
-    def no(self, why: str) -> ConvertError: return ConvertError(f"{self.where}: {why}")
 
 # %% ../nbs/5_deploy/03_writer.ipynb #e9b0465d
 def _write(self: Writer, n: fx.Node) -> None:
