@@ -57,11 +57,7 @@ def study_params(
     for n, own in settings.items():
         for s in range(seeds):
             p = {**base, **own, "seed": s, "run_dir": at(n, s)}
-            p |= {
-                k: at(p[k][1:], s)
-                for k in OTHER_RUNS
-                if isinstance(p.get(k), str) and p[k].startswith("@")
-            }
+            p |= {k: at(p[k][1:], s) for k in OTHER_RUNS if str(p.get(k)).startswith("@")}
             from_params(p); out[n, s] = p
     return out
 
