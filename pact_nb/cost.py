@@ -14,11 +14,17 @@ from torch import Tensor, nn
 from .core import FLOAT
 from .fused import FusedWeight, NormPACT
 from .graph import in_evaluation
+from .integer import IntegerNetwork
 from .models import create_model, input_size, macs_by_layer
 
 # %% ../nbs/5_deploy/17_cost.ipynb #a5810bcb
 def _countable(model: nn.Module, x: Tensor | tuple) -> list[dict]:
     "`macs_by_layer`; `ValueError` for a fused view and for products that cannot be seen."
+    if isinstance(getattr(model, "network", model), IntegerNetwork):
+        raise ValueError(
+            f"cost: {type(model).__name__} is a network in integers; give the quantized network it "
+            'was made from: for p of the zoo build_model(from_params(p.about["recipe"]), 10, 3)'
+        )
     if any(isinstance(m, (FusedWeight, NormPACT)) for m in model.modules()):
         raise ValueError(
             "cost: this is a fused view, whose layers are not called; give the network it was made"
