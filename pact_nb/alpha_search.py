@@ -92,6 +92,7 @@ def _in_order(model: nn.Module) -> dict[str, nn.Parameter]:
     )
     return {n: found[n] for n in dict.fromkeys(calls) if n in found}
 
+# %% ../nbs/5_deploy/01_calibration.ipynb #e9b86403
 def _check_batch(model: nn.Module, x: Tensor, y: Tensor) -> float:
     "The cross-entropy to start from; `ValueError` if images and labels or the loss are not usable."
     if len(x) != len(y) or not len(x):

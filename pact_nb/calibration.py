@@ -122,6 +122,7 @@ def set_alphas(
     if method == "entropy": entropy_alphas(model, x, y)
     if method == "learned": learn_alphas(model, x, y)
 
+# %% ../nbs/5_deploy/01b_bias_correction.ipynb #3b3f25d9
 def mend(model: nn.Module, twin: nn.Module, x: Tensor, repair: str) -> nn.Module:
     """Correct means (bias), take batch norm's statistics anew (norms), both or neither, in
     place; the model."""

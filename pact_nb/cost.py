@@ -42,7 +42,8 @@ def _countable(model: nn.Module, x: Tensor | tuple) -> list[dict]:
 def cost(
     model: nn.Module,  # float or quantized; on the meta device nothing is computed
     x: Tensor | tuple,  # input [N, …], or a tuple of all inputs, for the shapes
-) -> list[dict]:  # of one image: layer, macs, weights, w_bits, a_bits, bitops, weight_bytes, input_bytes
+    # of one image: layer, macs, weights, w_bits, a_bits, bitops, weight_bytes, input_bytes
+) -> list[dict]:
     "What each layer costs in evaluation, 32 bits where float; errors of `_countable`."
 
     def row(layer, macs, inputs, weights=None):
@@ -86,13 +87,14 @@ def _busy(channels: int, units: int) -> float:
     "The share of `units` that work when `channels` are dealt out to them."
     return channels / (-(-channels // units) * units)
 
-# %% ../nbs/5_deploy/17_cost.ipynb #4a4dd126
+# %% ../nbs/5_deploy/17_cost.ipynb #2890c8d0
 def _missing(layers: list[dict]) -> None:
     need = {"macs", "weights", "c_in", "c_out", "bits"}
     if lacks := sorted({k for l in layers for k in need - l.keys()}):
         raise ValueError(f"layers without {', '.join(lacks)}; network_layers gives them, and for "
                          "rows of cost add bits, c_in and c_out")
 
+# %% ../nbs/5_deploy/17_cost.ipynb #4a4dd126
 def images_per_second(
     layers: list[dict],  # macs, weights, c_in, c_out, bits of each layer, from `network_layers`
     machine: Machine = Machine(),

@@ -184,7 +184,7 @@ JUDGE = STEP_KINDS | {
 
 # %% ../nbs/5_deploy/06_integer.ipynb #b8b0b4ea
 def choice(logits: Tensor) -> Tensor:
-    "The decision at each place: the class of the largest entry; of a single logit its sign, 0 or 1."
+    "The decision at each place: the largest entry's class; of a single logit its sign, 0 or 1."
     if logits.dim() < 2: return (logits > 0).long()
     return (logits > 0).squeeze(1).long() if logits.shape[1] == 1 else logits.argmax(1)
 

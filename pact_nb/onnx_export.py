@@ -57,6 +57,7 @@ def _prepared(model: torch.nn.Module, x: Tensor) -> tuple[torch.nn.Module, Optio
     model, table = clear_ties(model, x)
     return model, table.moved.max()
 
+# %% ../nbs/5_deploy/12_exports.ipynb #2dd768aa
 def _first(batches: Iterable, n: Optional[int]) -> Iterator:
     "The first `n` images of the batches."
     for item in batches_of(batches, labels=True):
@@ -66,7 +67,7 @@ def _first(batches: Iterable, n: Optional[int]) -> Iterator:
         yield (x, *y) if y else x
         n = None if n is None else n - len(x)
 
-def _counted(batches: Iterable, given: torch.nn.Module, net: IntegerNetwork, told: dict) -> Iterator:
+def _counted(batches: Iterable, given: torch.nn.Module, net: IntegerNetwork, told: dict):
     "The batches; on the way, decisions of the network given are compared with those of `net`."
     given = in_evaluation(given).cpu()
     for item in batches:
@@ -113,8 +114,8 @@ def _cleared(table: "pandas.DataFrame") -> str:
     "What clearing ties has changed; or ''."
     moved, given = table.attrs["moved"], table.attrs["as_given"]
     if moved is None: return ""
-    return (f"ties cleared: biases moved by at most {moved:.2f} accumulators; all files are compared"
-            f" with that network, which decides {given['same']:,} of {given['images']:,} images as"
+    return (f"ties cleared: biases moved by at most {moved:.2f} accumulators; all files are"
+            f" compared with that network, which decides {given['same']:,} of {given['images']:,} images as"
             " the one given")
 
 def said_of(table: "pandas.DataFrame") -> str:
