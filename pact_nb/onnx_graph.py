@@ -188,6 +188,12 @@ def _opened(made: Exported, file: Path, x: Tensor) -> dict[str, np.ndarray]:
                            "are no outputs")
     return got
 
+# %% ../nbs/5_deploy/08c_onnx_files.ipynb #4d0cc02d
+def _fitting(made: Exported, x: Tensor) -> Tensor:
+    "Images as many as the graph wants, where that is a fixed number."
+    n = made.model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or len(x)
+    return x.repeat(-(-n // len(x)), *[1] * (x.dim() - 1))[:n]
+
 # %% ../nbs/5_deploy/08c_onnx_files.ipynb #85a31102
 def write_checked(
     net: IntegerNetwork, made: Exported, path: str | Path,
@@ -198,7 +204,7 @@ def write_checked(
     "Write a graph, opened and compared before it takes its name; else `ConvertError` and no file."
     import onnx
     described(made, net.scaling)
-    part, x = Path(path).with_name(Path(path).name + ".part"), example_of(net, x)
+    part, x = Path(path).with_name(Path(path).name + ".part"), _fitting(made, example_of(net, x))
     try:
         onnx.save(made.model, str(part))
         if find_spec(needs): check_found(net, made, run(made, part, x), x)

@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 from .integer import IntegerNetwork, Step
 from pact_nb.onnx_graph import (
-    Exported, Graph, batch_agreement, check_single, clipped, code_unit, example_of, graph_model,
+    Exported, Graph, batch_agreement, check_single, clipped, code_unit, graph_model,
     real_step, run_all, session, shared_step, with_codes, write_checked, write_steps
 )
 
@@ -127,8 +127,6 @@ def export_portable(
     model = graph_model(g, "", batch or "N")
     onnx.checker.check_model(model, full_check=True)
     codes = {a: (at[n], code_unit(g, n).item()) for a, n in net.acts.items()}
-    x = example_of(net, x)
-    if batch: x = x.repeat(-(-batch // len(x)), *[1] * (x.dim() - 1))[:batch]
     return write_checked(net, Exported(model, "portable", codes), path, x)
 
 # %% ../nbs/5_deploy/09_portable.ipynb #bf6dcb87
