@@ -92,13 +92,18 @@ def _in_order(model: nn.Module) -> dict[str, nn.Parameter]:
     )
     return {n: found[n] for n in dict.fromkeys(calls) if n in found}
 
+# %% ../nbs/5_deploy/01_calibration.ipynb #e9b86403
 def _check_batch(model: nn.Module, x: Tensor, y: Tensor) -> float:
     "The cross-entropy to start from; `ValueError` if images and labels or the loss are not usable."
     if len(x) != len(y) or not len(x):
         raise ValueError(
             f"one label for each image is needed; got {len(x)} images and {len(y)} labels"
         )
-    start = _entropy(model(x), y)
+    logits = model(x)
+    if logits.dim() < 2 or logits.shape[1] < 2:
+        n = 1 if logits.dim() < 2 else logits.shape[1]
+        raise ValueError(f"cross-entropy needs at least two logits; got {n}")
+    start = _entropy(logits, y)
     if start == math.inf:
         raise ValueError("the cross-entropy is not finite before anything is changed")
     return start

@@ -6,7 +6,7 @@
 __all__ = ['POST_METHODS', 'REPAIRS', 'correct_bias', 'set_alphas', 'mend', 'post_training']
 
 # %% ../nbs/5_deploy/01b_bias_correction.ipynb #f102f750
-from typing import Iterable
+from typing import Iterable, Optional
 from torch import Tensor, fx, nn
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -110,17 +110,19 @@ POST_METHODS = (*CALIBRATIONS, "entropy", "learned")
 REPAIRS = ("none", "bias", "norms", "norms, bias")
 
 def set_alphas(
-    model: nn.Module, x: Tensor, y: Tensor, method: str = "mse", q: float = 99.9
+    model: nn.Module, x: Tensor, y: Optional[Tensor], method: str = "mse", q: float = 99.9
 ) -> None:
     """Set each α of a quantized network by one of `POST_METHODS`, in evaluation mode; `q` is for
     percentile."""
     if method not in POST_METHODS:
         raise ValueError(f"method must be one of {', '.join(POST_METHODS)}; got {method!r}")
+    if y is None and method not in CALIBRATIONS: raise ValueError(f"method {method} needs labels y")
     with modes_kept(model):
         calibrate(model.eval(), x, method if method in CALIBRATIONS else "mse", q)
     if method == "entropy": entropy_alphas(model, x, y)
     if method == "learned": learn_alphas(model, x, y)
 
+# %% ../nbs/5_deploy/01b_bias_correction.ipynb #3b3f25d9
 def mend(model: nn.Module, twin: nn.Module, x: Tensor, repair: str) -> nn.Module:
     """Correct means (bias), take batch norm's statistics anew (norms), both or neither, in
     place; the model."""
@@ -151,7 +153,7 @@ def _check_float(twin: nn.Module, x: Tensor) -> None:
 def post_training(
     twin: nn.Module,  # a network trained in float; not changed
     x: Tensor,  # calibration batch of training images, on its device
-    y: Tensor,  # their labels; used by entropy and learned only
+    y: Optional[Tensor],  # their labels; None unless method is entropy or learned
     w_bits: int,
     a_bits: int,
     method: str = "mse",  # how α is chosen: one of `POST_METHODS`

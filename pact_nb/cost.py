@@ -14,11 +14,17 @@ from torch import Tensor, nn
 from .core import FLOAT
 from .fused import FusedWeight, NormPACT
 from .graph import in_evaluation
+from .integer import IntegerNetwork
 from .models import create_model, input_size, macs_by_layer
 
 # %% ../nbs/5_deploy/17_cost.ipynb #a5810bcb
 def _countable(model: nn.Module, x: Tensor | tuple) -> list[dict]:
     "`macs_by_layer`; `ValueError` for a fused view and for products that cannot be seen."
+    if isinstance(getattr(model, "network", model), IntegerNetwork):
+        raise ValueError(
+            f"cost: {type(model).__name__} is a network in integers; give the quantized network it "
+            'was made from: for p of the zoo build_model(from_params(p.about["recipe"]), 10, 3)'
+        )
     if any(isinstance(m, (FusedWeight, NormPACT)) for m in model.modules()):
         raise ValueError(
             "cost: this is a fused view, whose layers are not called; give the network it was made"
@@ -36,7 +42,8 @@ def _countable(model: nn.Module, x: Tensor | tuple) -> list[dict]:
 def cost(
     model: nn.Module,  # float or quantized; on the meta device nothing is computed
     x: Tensor | tuple,  # input [N, …], or a tuple of all inputs, for the shapes
-) -> list[dict]:  # layer, macs, weights, w_bits, a_bits, bitops, weight_bytes, input_bytes
+    # of one image: layer, macs, weights, w_bits, a_bits, bitops, weight_bytes, input_bytes
+) -> list[dict]:
     "What each layer costs in evaluation, 32 bits where float; errors of `_countable`."
 
     def row(layer, macs, inputs, weights=None):
@@ -80,12 +87,20 @@ def _busy(channels: int, units: int) -> float:
     "The share of `units` that work when `channels` are dealt out to them."
     return channels / (-(-channels // units) * units)
 
+# %% ../nbs/5_deploy/17_cost.ipynb #2890c8d0
+def _missing(layers: list[dict]) -> None:
+    need = {"macs", "weights", "c_in", "c_out", "bits"}
+    if lacks := sorted({k for l in layers for k in need - l.keys()}):
+        raise ValueError(f"layers without {', '.join(lacks)}; network_layers gives them, and for "
+                         "rows of cost add bits, c_in and c_out")
+
 # %% ../nbs/5_deploy/17_cost.ipynb #4a4dd126
 def images_per_second(
     layers: list[dict],  # macs, weights, c_in, c_out, bits of each layer, from `network_layers`
     machine: Machine = Machine(),
 ) -> float:
     "Images a second of a network on the machine, by the three rules above."
+    _missing(layers)
     free, stays = machine.on_chip, set()
     for i in sorted(range(len(layers)), key=lambda i: layers[i]["weights"] * layers[i]["bits"]):
         size = layers[i]["weights"] * layers[i]["bits"] / 8

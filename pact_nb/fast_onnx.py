@@ -18,7 +18,7 @@ from pact_nb.fast_nodes import (
 )
 from .integer import IntegerNetwork, Step
 from pact_nb.onnx_graph import (
-    Exported, affine, check_single, factors, graph_model, shared_step, signed_codes,
+    Exported, affine, check_images, check_single, factors, graph_model, shared_step, signed_codes,
     write_checked, write_steps
 )
 from pact_nb.ties import (
@@ -165,12 +165,14 @@ def _fast(g: _Fast, s: Step, x: list[str], dims: dict) -> Optional[str]:
 def export_fast(
     net: IntegerNetwork,  # from `integer.convert`
     path: str | Path,
-    x: Tensor,  # some training images, which set the range of residual sums that are not codes
+    # some training images, float32 and scaled as in training: they set the range of residual
+    # sums that are not codes
+    x: Tensor,
     # its graph has an input `images` [N, C, H, W] float32 and an output `logits` [N, classes]
 ) -> Exported:
     "Write a network with 8-bit kernels; what is not proved exact is in `inexact`, by PACT."
     check_single(net)
-    g = _Fast(net, x)
+    g = _Fast(net, check_images(net, x))
     at = write_steps(g, _fast)
     codes = {a: (at[n], 1.0) for a, n in net.acts.items()}
     zero = {a: 128 for a, n in net.acts.items() if g.kinds[n] == "offset"}

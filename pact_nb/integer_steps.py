@@ -123,6 +123,7 @@ class _Steps:
         self.steps, self.out, self.acts, self.layers = steps, out, acts, layers
         self.input_shape = tuple(input_shape)
         self.example = None  # a few images for the checks of exports; `convert` puts its own here
+        self.scaling = None  # (mean, deviation) of each channel, for properties of ONNX files
 
     def check(self, x: Tensor) -> None:
         "`ValueError` for images of another shape."

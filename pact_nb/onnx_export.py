@@ -11,7 +11,8 @@ from typing import Iterable, Iterator, Optional
 import torch
 from torch import Tensor
 from .fast_onnx import export_fast
-from .integer import IntegerNetwork, convert
+from .graph import in_evaluation
+from .integer import IntegerNetwork, batches_of, convert, same_choice
 from .onnx_graph import EXACT_FORMS, Exported, export_exact, graphs_agreement
 from .packed import save_network
 from .portable import export_portable
@@ -21,15 +22,18 @@ from .ties import clear_ties
 FORMS = ("portable", *EXACT_FORMS, "fast")
 
 def export_onnx(
-    net: IntegerNetwork,  # from `integer.convert`
+    net: IntegerNetwork,  # from `integer.convert`, or `load_pretrained(name).network`
     path: str | Path,
     form: str = "portable",  # "portable", "qdq", "integer" or "fast"
-    x: Optional[Tensor] = None,  # training images; "fast" needs some, for the ranges of sums
+    # training images, float32 and scaled as in training; "fast" needs some, for ranges of sums
+    x: Optional[Tensor] = None,
+    batch: Optional[int] = None,  # of the file's input, form "portable" only; None: any
     # its graph has an input `images` [N, C, H, W] float32 and an output `logits` [N, classes]
 ) -> Exported:
     "Write a network as ONNX; `ConvertError` where a form cannot hold it."
     if form not in FORMS: raise ValueError(f"form must be one of {', '.join(FORMS)}; got {form!r}")
-    if form == "portable": return export_portable(net, path, x)
+    if form == "portable": return export_portable(net, path, x, batch)
+    if batch is not None: raise ValueError(f"only form portable has a fixed batch; got form {form}")
     if form != "fast": return export_exact(net, path, form, x)
     if x is None:
         raise ValueError("form fast needs some images x, which set the range of residual sums")
@@ -46,51 +50,77 @@ def images_for(
 # %% ../nbs/5_deploy/12_exports.ipynb #0b44ef57
 def _prepared(model: torch.nn.Module, x: Tensor) -> tuple[torch.nn.Module, Optional[float]]:
     "(the network with ties cleared, by how many accumulators), if its sums have grids."
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError("export_all takes the quantized network, as before convert; got "
+                        f"{type(model).__name__}: write that with export_onnx and save_network")
     if not any(getattr(m, "of_sum", False) for m in model.modules()): return model, None
     model, table = clear_ties(model, x)
     return model, table.moved.max()
 
+# %% ../nbs/5_deploy/12_exports.ipynb #2dd768aa
 def _first(batches: Iterable, n: Optional[int]) -> Iterator:
     "The first `n` images of the batches."
-    for item in batches:
+    for item in batches_of(batches, labels=True):
         if n is not None and n <= 0: return
         x, *y = item if isinstance(item, (tuple, list)) else (item,)
         x, y = x[:n], [t[:n] for t in y]
         yield (x, *y) if y else x
         n = None if n is None else n - len(x)
 
+def _counted(batches: Iterable, given: torch.nn.Module, net: IntegerNetwork, told: dict):
+    "The batches; on the way, decisions of the network given are compared with those of `net`."
+    given = in_evaluation(given).cpu()
+    for item in batches:
+        x = item[0] if isinstance(item, tuple) else item
+        with torch.no_grad(): told["same"] += same_choice(given(x), net(x)[0])
+        told["images"] += len(x)
+        yield item
+
 # %% ../nbs/5_deploy/12_exports.ipynb #1dfd0deb
+def _row(file: Path, found: dict, made: Optional[Exported]) -> dict:
+    row = dict(file=file.name, bytes=file.stat().st_size)
+    row |= {k: found[k] for k in ("codes", "differ", "top1_equal", "images")}
+    if "right" in found: row["top1"] = found["right"] / found["images"]
+    return row | dict(not_proved=len(made.inexact) if made and made.form == "fast" else None)
+
+# %% ../nbs/5_deploy/12_exports.ipynb #4ac35c96
 def export_all(
     model: torch.nn.Module,  # a quantized network
     batches: Iterable,  # to compare on: images [N, C, H, W], or (images, labels [N]); read once
-    folder: str | Path,  # network.safetensors and network-<form>.onnx are written there
-    x: Tensor,  # some training images, for the ranges of form "fast"
+    folder: str | Path,  # made if need be, for network.safetensors and network-<form>.onnx
+    x: Tensor,  # some training images, scaled as in training, for the ranges of form "fast"
     about: Optional[dict] = None,  # plain values to keep in the packed file
     images: Optional[int] = None,  # compare on the first so many; None: on all
 ) -> "pandas.DataFrame":  # file: bytes, codes, differ, top1_equal, images, top1, not_proved
     "Write and compare all files, ties cleared where sums have grids; `ConvertError` as `convert`."
     import pandas as pd
-    model, moved = _prepared(model, x)
-    net, folder, rows = convert(model, x), Path(folder), []
+    given, (model, moved) = model, _prepared(model, x)
+    net, folder, told = convert(model, x), Path(folder), dict(same=0, images=0)
+    folder.mkdir(parents=True, exist_ok=True)
     path = dict(packed=folder / "network.safetensors")
     path |= {form: folder / f"network-{form}.onnx" for form in FORMS}
     graphs = {form: export_onnx(net, path[form], form, x) for form in FORMS}
     save_network(net, path["packed"], (about or {}) | dict(ties_cleared=moved) if moved else about)
-    for n, found in graphs_agreement(net, graphs, _first(batches, images), model).items():
-        row = {k: found[k] for k in ("codes", "differ", "top1_equal", "images")}
-        row = dict(file=path[n].name, bytes=path[n].stat().st_size) | row
-        if "right" in found: row["top1"] = found["right"] / found["images"]
-        rows.append(row | dict(not_proved=len(graphs[n].inexact) if n == "fast" else None))
-    table = pd.DataFrame(rows).set_index("file")
-    table.attrs |= dict(inexact=graphs["fast"].inexact, moved=moved)
-    return table.astype({"not_proved": "Int64"})
+    parts = _first(batches, images)
+    if given is not model: parts = _counted(parts, given, net, told)
+    found = graphs_agreement(net, graphs, parts, model)
+    table = pd.DataFrame([_row(path[n], f, graphs.get(n)) for n, f in found.items()])
+    as_given = None if given is model else told
+    table.attrs |= dict(inexact=graphs["fast"].inexact, moved=moved, as_given=as_given)
+    return table.set_index("file").astype({"not_proved": "Int64"})
 
 # %% ../nbs/5_deploy/12_exports.ipynb #e0b69cc7
+def _cleared(table: "pandas.DataFrame") -> str:
+    "What clearing ties has changed; or ''."
+    moved, given = table.attrs["moved"], table.attrs["as_given"]
+    if moved is None: return ""
+    return (f"ties cleared: biases moved by at most {moved:.2f} accumulators; all files are"
+            f" compared with that network, which decides {given['same']:,} of {given['images']:,} images as"
+            " the one given")
+
 def said_of(table: "pandas.DataFrame") -> str:
     "What was moved, and what of `export_all`'s files is not exact, with its accuracy; or ''."
-    fast, why, moved = table.loc["network-fast.onnx"], table.attrs["inexact"], table.attrs["moved"]
-    told = "" if moved is None else ("ties cleared: biases moved by at most"
-                                     f" {moved:.2f} accumulators; all files are that network's")
+    fast, why, told = table.loc["network-fast.onnx"], table.attrs["inexact"], _cleared(table)
     if not why: return told
     first = "; ".join(f"{a}: {w}" for a, w in list(why.items())[:2])
     more = f" and {len(why) - 2} more" if len(why) > 2 else ""

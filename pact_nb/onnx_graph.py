@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FORM_NOTES', 'TOLERANCES', 'EXACT_FORMS', 'Exported', 'with_codes', 'run_all', 'batch_agreement', 'graphs_agreement',
-           'onnx_agreement', 'described', 'example_of', 'check_single', 'check_found', 'write_checked', 'export_exact']
+           'onnx_agreement', 'described', 'check_images', 'example_of', 'check_single', 'check_found', 'write_checked',
+           'export_exact']
 
 # %% ../nbs/5_deploy/08c_onnx_files.ipynb #4aff2c26
 from collections import Counter
@@ -17,7 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from .checkpoints import SaveError, not_written
-from .integer import ConvertError, IntegerNetwork, fake_codes, same_choice
+from pact_nb.integer import (
+    ConvertError, IntegerNetwork, batches_of, fake_codes, right_choice, same_choice
+)
 from .onnx_forms import _integer, _qdq, code_unit
 from .onnx_nodes import Graph, carrier, graph_model, session, write_steps
 
@@ -79,7 +82,7 @@ def graphs_agreement(
     runs = {n: with_codes(m) for n, m in graphs.items()}
     none = dict.fromkeys(("images", "top1_equal", "codes", "differ"), 0)
     told = {n: Counter(none) for n in [*(["packed"] if model else []), *graphs]}
-    for item in batches:
+    for item in batches_of(batches, labels=True):
         x, *labels = item if isinstance(item, (tuple, list)) else (item,)
         want, mine = net(x)
         if model:
@@ -102,7 +105,7 @@ def _of_packed(
 
 def _right(logits: Tensor, labels: list[Tensor]) -> dict[str, int]:
     "On how many images the choice is the label, where there is one."
-    return dict(right=int((logits.argmax(1) == labels[0]).sum())) if labels else {}
+    return dict(right=right_choice(logits, labels[0])) if labels else {}
 
 def onnx_agreement(net: IntegerNetwork, made: Exported, batches: Any) -> dict:
     return graphs_agreement(net, {made.form: made}, batches)[made.form]
@@ -114,26 +117,42 @@ FORM_NOTES = dict(
     integer="ONNX Runtime; OpenVINO computes its int64 in 32 bits, which is wrong",
     fast="ONNX Runtime; operators of com.microsoft")
 
-def described(made: Exported) -> None:
-    "Write form, runtimes and what is not exact into a model's properties."
+def described(made: Exported, scaling: Optional[tuple] = None) -> None:
+    "Write form, runtimes, what is not exact, and how images are scaled into a model's properties."
     from onnx import helper
     why = "; ".join(f"{a}: {w}" for a, w in made.inexact.items())
-    helper.set_model_props(made.model, dict(
-        form=made.form, runtimes=FORM_NOTES[made.form], codes_not_proved=why or "none"))
+    about = dict(form=made.form, runtimes=FORM_NOTES[made.form], codes_not_proved=why or "none")
+    if scaling: about["images"] = "float32, scaled: (pixels / 255 - mean) / deviation"
+    for name, values in zip(("mean", "deviation"), scaling or ()):
+        about[name] = ", ".join(f"{v:.6g}" for v in torch.as_tensor(values).flatten().tolist())
+    helper.set_model_props(made.model, about)
 
 # %% ../nbs/5_deploy/08c_onnx_files.ipynb #e891030d
 # share of codes that may differ, each layer alone; how far, of their range; how far the result
 TOLERANCES = dict(integer=(1e-4, 0, 1e-3), portable=(1e-3, 0, 1e-3), qdq=(1e-3, 0, 1e-3),
                   qonnx=(1e-3, 0, 1e-3), fast=(0.5, 1 / 16, 0.1))
 
+def check_images(net: IntegerNetwork, x: Tensor) -> Tensor:
+    "The images; `TypeError` for what is not float, `ValueError` for what is no batch."
+    if not x.is_floating_point():
+        raise TypeError(f"x must be float32 images, scaled as in training; got {x.dtype}")
+    if x.dim() != len(net.input_shape) + 1:
+        shape = ", ".join(map(str, net.input_shape))
+        raise ValueError(f"x must be a batch [N, {shape}]; got {list(x.shape)}")
+    return x
+
 def example_of(net: IntegerNetwork, x: Optional[Tensor] = None) -> Tensor:
     "At most 16 images to check an export on: those given, `convert`'s, or random ones."
     if x is None: x = net.example
     if x is None: x = torch.randn(4, *net.input_shape, generator=torch.Generator().manual_seed(0))
-    return x[:16].float()
+    return check_images(net, x)[:16].float()
 
+# %% ../nbs/5_deploy/08c_onnx_files.ipynb #0524631b
 def check_single(net: IntegerNetwork) -> None:
-    "`ConvertError` for a network in float64."
+    "`TypeError` for what is no network in integers, `ConvertError` for one in float64."
+    if not isinstance(net, IntegerNetwork):
+        raise TypeError("a network in integers is needed, from convert(low, x), or "
+                        f"load_pretrained(name).network; got {type(net).__name__}")
     if net.dtype != torch.float32:
         raise ConvertError("a float64 network has no ONNX form: call .float() on it before convert")
 
@@ -169,6 +188,12 @@ def _opened(made: Exported, file: Path, x: Tensor) -> dict[str, np.ndarray]:
                            "are no outputs")
     return got
 
+# %% ../nbs/5_deploy/08c_onnx_files.ipynb #4d0cc02d
+def _fitting(made: Exported, x: Tensor) -> Tensor:
+    "Images as many as the graph wants, where that is a fixed number."
+    n = made.model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or len(x)
+    return x.repeat(-(-n // len(x)), *[1] * (x.dim() - 1))[:n]
+
 # %% ../nbs/5_deploy/08c_onnx_files.ipynb #85a31102
 def write_checked(
     net: IntegerNetwork, made: Exported, path: str | Path,
@@ -178,8 +203,8 @@ def write_checked(
 ) -> Exported:
     "Write a graph, opened and compared before it takes its name; else `ConvertError` and no file."
     import onnx
-    described(made)
-    part, x = Path(path).with_name(Path(path).name + ".part"), example_of(net, x)
+    described(made, net.scaling)
+    part, x = Path(path).with_name(Path(path).name + ".part"), _fitting(made, example_of(net, x))
     try:
         onnx.save(made.model, str(part))
         if find_spec(needs): check_found(net, made, run(made, part, x), x)

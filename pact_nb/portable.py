@@ -174,7 +174,8 @@ def in_runtimes(
     made: Exported,
     x: Tensor,  # images, [N, C, H, W]
 ) -> "pandas.DataFrame":  # runtime: images, top1_equal, codes, differ, off; not opened: why
-    "A graph in every runtime that is installed, against the integer network; `off` of the logits."
+    """A graph in every runtime that is installed, against the integer network; `off`: how far the
+    logits are off, as a share of the largest."""
     import pandas as pd
     (want, mine), rows = net(x), {}
     for name, (package, run) in RUNTIMES.items():

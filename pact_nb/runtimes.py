@@ -23,7 +23,7 @@ from torch import Tensor
 
 # %% ../nbs/5_deploy/18_runtimes.ipynb #12a63ee2
 from .checkpoints import write_atomic
-from .integer import IntegerNetwork, convert, same_choice
+from .integer import IntegerNetwork, convert, right_choice, same_choice
 from .layers import quantize
 from .measuring import time_rounds
 from .onnx_export import FORMS, export_onnx
@@ -105,7 +105,7 @@ def forms_of(
 def _decided(logits: Tensor, want: Tensor, labels: Optional[Tensor]) -> dict:
     "same: decisions that are the integer network's; top1 where there are labels."
     found = dict(same=same_choice(logits, want))
-    if labels is not None: found["top1"] = (logits.argmax(1) == labels).double().mean().item()
+    if labels is not None: found["top1"] = right_choice(logits, labels) / len(labels)
     return found
 
 def _codes_in(name: str, made: Exported, net: IntegerNetwork, x: Tensor) -> dict:
@@ -146,6 +146,7 @@ def _measured(
 ) -> dict:
     "One network of the zoo, files in `folder`; `old`, where that was measured on the same files."
     given = load_pretrained(name)
+    given.network.scaling = None  # files of the same bytes as those measured before
     scale = lambda x: (x.float() / 255).sub_(given.mean).div_(given.std)
     x, test = scale(data.train.x[:500]), scale(data.test.x[:images])
     made = write_forms(given.network, folder, x)

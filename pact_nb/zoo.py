@@ -17,7 +17,7 @@ import torch
 import pact_nb
 from .checkpoints import load_weights, write_atomic
 from .evaluation import wilson
-from .integer import IntegerNetwork
+from .integer import IntegerNetwork, choice
 from .packed import load_network
 from .recipes import Recipe, did_you_mean, from_params
 from .runs import build_model, load_recipe_data
@@ -64,6 +64,7 @@ class Pretrained(nn.Module):
     ):
         super().__init__()
         self.network, self.about = network, about
+        if isinstance(network, IntegerNetwork): network.scaling = (about["mean"], about["std"])
         shape = (1, -1, 1, 1)
         self.register_buffer("mean", torch.tensor(about["mean"]).view(shape), persistent=False)
         self.register_buffer("std", torch.tensor(about["std"]).view(shape), persistent=False)
@@ -133,7 +134,7 @@ def pictures() -> Tensor:  # uint8 [64, 3, 32, 32]
 
 def decisions(network: Pretrained, x: Tensor, batch: int = 250) -> str:
     "The chosen class of each image of `x`, uint8 [N, C, H, W]: a digit an image, ten classes."
-    found = torch.cat([network(part).argmax(1) for part in x.split(batch)])
+    found = torch.cat([choice(network(part)) for part in x.split(batch)])
     return "".join(map(str, found.tolist()))
 
 # %% ../nbs/5_deploy/15_zoo.ipynb #30d0c8de
