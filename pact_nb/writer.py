@@ -145,7 +145,8 @@ class Writer(_Emitter):
         self.image = self.one_input(model.graph)
         try: self.facts = facts(model, x)
         except Exception as e:
-            raise ConvertError(f"it does not run on two and three images: {e}") from None
+            said = "it does not run on two and three images, as of a batch [N, …]"
+            raise ConvertError(f"{said}: {e}") from None
         for n in model.graph.nodes: self.write(n)
 
     def one_input(self, graph: fx.Graph) -> fx.Node:
