@@ -115,8 +115,8 @@ def _cleared(table: "pandas.DataFrame") -> str:
     moved, given = table.attrs["moved"], table.attrs["as_given"]
     if moved is None: return ""
     return (f"ties cleared: biases moved by at most {moved:.2f} accumulators; all files are"
-            f" compared with that network, which decides {given['same']:,} of {given['images']:,} images as"
-            " the one given")
+            f" compared with that network, which decides {given['same']:,} of {given['images']:,}"
+            " images as the one given")
 
 def said_of(table: "pandas.DataFrame") -> str:
     "What was moved, and what of `export_all`'s files is not exact, with its accuracy; or ''."
