@@ -27,7 +27,7 @@ readme: $(STAMP)  ## README.md from nbs/index.ipynb
 	$(BIN)/python scripts/readme.py --write
 
 digits: $(STAMP)  ## the tables of the README: ten seeds of each setting, into results/study-digits.json; goes on where it was interrupted
-	$(BIN)/python scripts/studies.py 16_digits
+	$(BIN)/python scripts/studies.py 23_digits
 
 survive: $(STAMP)  ## what a run survives, counted, into results/survive.json
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/survive.py results/survive.json
@@ -43,7 +43,7 @@ cifar10: $(STAMP)  ## the runs of results/cifar10/plan.yaml in the background, d
 mutants: $(STAMP)  ## deliberate errors, one at a time: which does no test find? half an hour; the table goes into CONTRIBUTING.md
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/mutants.py --write
 
-studies: $(STAMP)  ## the experiments of the book, from a clean clone; hours; PAGES="04_alpha …"; goes on where it was stopped
+studies: $(STAMP)  ## the experiments of the book, from a clean clone; hours; PAGES="06_alpha …"; goes on where it was stopped
 	$(BIN)/python scripts/studies.py $(PAGES)
 
 bench: $(STAMP)  ## what a training step costs, into results/bench-cpu.json; about twenty minutes, on an idle machine
@@ -60,7 +60,7 @@ exercises: $(STAMP)  ## a copy of the book with blank functions, whose tests sta
 	$(BIN)/python scripts/exercises.py
 
 explore: $(STAMP)  ## sliders in a browser, offline; RUN=runs/<name> plays that run back
-	PACT_RUN="$(if $(RUN),$$(realpath -s -- "$(RUN)"))" JUPYTER_PATH="$(abspath scripts)" $(BIN)/voila nbs/6_experiments/15_explore.ipynb --template=offline --TagRemovePreprocessor.remove_cell_tags=inside --VoilaConfiguration.extension_denylist=jupyterlab-jupytext $(VOILA)
+	PACT_RUN="$(if $(RUN),$$(realpath -s -- "$(RUN)"))" JUPYTER_PATH="$(abspath scripts)" $(BIN)/voila nbs/6_experiments/22_explore.ipynb --template=offline --TagRemovePreprocessor.remove_cell_tags=inside --VoilaConfiguration.extension_denylist=jupyterlab-jupytext $(VOILA)
 
 clean:
 	rm -rf $(VENV) build *.egg-info

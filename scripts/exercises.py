@@ -15,11 +15,11 @@ EXERCISES = {
     "1_method/01_grids": ["unsigned_grid", "encode", "straight_through"],
     "1_method/02_pact": ["_eq1", "pact"],
     "1_method/04_error": ["errors"],
-    "1_method/05_dorefa": ["dorefa"],
-    "1_method/06_sawb": ["sawb"],
-    "1_method/07_learned_clips": ["lsq_weight"],
-    "2_networks/13_warmup": ["reestimate_norms"],
-    "4_training/35_judging": ["holm"],
+    "1_method/06_dorefa": ["dorefa"],
+    "1_method/07_sawb": ["sawb"],
+    "1_method/08_learned_clips": ["lsq_weight"],
+    "2_networks/14_warmup": ["reestimate_norms"],
+    "4_training/39_judging": ["holm"],
 }
 BLANK = 'raise NotImplementedError("your turn: {name}")'
 

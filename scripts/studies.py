@@ -12,9 +12,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = "nbs/6_experiments"
 PAGES = (
-    "09_ablations", "04_alpha", "05_weight_quantizers", "06_one_bit_training", "08b_figure_runs",
-    "03b_mixed_bits", "07_post_training", "11_finetune", "12_integer_agreement",
-    "16_digits"
+    "12_ablations", "06_alpha", "07_weight_quantizers", "08_one_bit_training", "11_figure_runs",
+    "05_mixed_bits", "09_post_training", "15_finetune", "16_integer_agreement",
+    "23_digits"
 )
 
 

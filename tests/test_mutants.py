@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 import mutants  # noqa: E402
 
-QUICK = ("1_method/05_dorefa", "4_training/15_optimizing")  # pages of a few seconds
+QUICK = ("1_method/06_dorefa", "4_training/17_optimizing")  # pages of a few seconds
 
 
 def test_each_can_be_made():
