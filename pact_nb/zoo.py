@@ -140,13 +140,14 @@ def decisions(network: Pretrained, x: Tensor, batch: int = 250) -> str:
 # %% ../nbs/5_deploy/20_zoo.ipynb #30d0c8de
 def zoo_name(r: Recipe) -> str:
     """cifar10_resnet20_w2a2; with `dorefa`, `float`, bits of first and last layer (`ends`) and of
-    residual sums (`grid`), epochs, `from` a start, where they apply."""
+    residual sums (`grid`), `held` signs, epochs, `tuned` from a start, where they apply."""
     kind = "float" if r.a_bits == 32 and r.w_bits == 32 else f"w{r.w_bits}a{r.a_bits}"
     rule = [] if kind == "float" or r.activation == "pact" else [r.activation]
     long = [] if r.recipe.endswith("_short") and not r.init else [f"{r.epochs}epochs"]
     ends = sorted({r.first_bits, r.last_bits} - {32})
     more = [f"ends{max(ends)}"] if ends else []
     more += [f"grid{r.residual_bits}"] if r.residual_bits != 32 else []
+    more += ["held"] if r.hysteresis or r.hysteresis_abs else []
     tuned = ["tuned"] if r.init else []
     return "_".join([r.dataset, r.model, *rule, kind, *more, *long, *tuned])
 
