@@ -152,7 +152,18 @@ def handed_on(source: str) -> list[tuple[str, str]]:
     home = lambda n: (n.module or "").removeprefix("pact_nb.")
     faced = {home(n) for n in froms if "noqa: F401" in lines[n.lineno - 1]}
     found = {(a.name, home(n)) for n in froms if home(n) in faced for a in n.names}
-    return sorted((name, m) for name, m in found if not name.startswith("_"))
+    return sorted((name, made_in(name, m)) for name, m in found if not name.startswith("_"))
+
+
+def made_in(name: str, module: str) -> str:
+    "The module that makes a name which `module` gives: itself, or the one it has it from."
+    file = ROOT / "pact_nb" / f"{module}.py"
+    if not file.is_file(): return module
+    for n in ast.parse(file.read_text(encoding="utf8")).body:
+        ours = isinstance(n, ast.ImportFrom) and (n.level or (n.module or "").startswith("pact_nb"))
+        if ours and name in {a.name for a in n.names}:
+            return made_in(name, n.module.removeprefix("pact_nb."))
+    return module
 
 
 def module_page(module, source: str, notebook: str) -> str:
