@@ -1,6 +1,7 @@
 "Reference pages from docstrings and the comments of parameters: one page a module."
 import ast
 import dataclasses
+import functools
 import html
 import importlib
 import inspect
@@ -155,15 +156,20 @@ def handed_on(source: str) -> list[tuple[str, str]]:
     return sorted((name, made_in(name, m)) for name, m in found if not name.startswith("_"))
 
 
+@functools.cache
+def imported(module: str) -> dict[str, str]:
+    "Name → the module of the package that a module has it from."
+    file = ROOT / "pact_nb" / f"{module}.py"
+    body = ast.parse(file.read_text(encoding="utf8")).body if file.is_file() else []
+    froms = [n for n in body if isinstance(n, ast.ImportFrom)]
+    ours = [n for n in froms if n.level or (n.module or "").startswith("pact_nb")]
+    return {a.name: (n.module or "").removeprefix("pact_nb.") for n in ours for a in n.names}
+
+
 def made_in(name: str, module: str) -> str:
     "The module that makes a name which `module` gives: itself, or the one it has it from."
-    file = ROOT / "pact_nb" / f"{module}.py"
-    if not file.is_file(): return module
-    for n in ast.parse(file.read_text(encoding="utf8")).body:
-        ours = isinstance(n, ast.ImportFrom) and (n.level or (n.module or "").startswith("pact_nb"))
-        if ours and name in {a.name for a in n.names}:
-            return made_in(name, n.module.removeprefix("pact_nb."))
-    return module
+    source = imported(module).get(name)
+    return made_in(name, source) if source else module
 
 
 def module_page(module, source: str, notebook: str) -> str:
