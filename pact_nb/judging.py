@@ -11,7 +11,9 @@ from pathlib import Path
 import statistics
 from typing import Optional, Sequence
 from scipy.stats import binomtest, t as student
+from .recipe_fields import Recipe
 from .run_folders import OTHER_RUNS
+from .run_pictures import full_precision
 from .studies import _folder_of, _row
 
 # %% ../nbs/4_training/39_judging.ipynb #b7644a0f
@@ -113,21 +115,18 @@ def image_by_image(
     return dict(only_a=only_a, only_b=only_b, points=100 * (only_a - only_b) / len(pairs), p=p)
 
 # %% ../nbs/4_training/39_judging.ipynb #1f2e360a
-_BITS = ("w_bits", "a_bits", "first_bits", "last_bits", "bits_by", "activation", "alpha_from",
-         "alpha0", "alpha_lr", "alpha_grad", "lambda_alpha", "w_quant", "w_scale", "run_dir",
-         "seed")
-
 def against_twin(
     rows: list[dict],  # from `runs.collect`
 ) -> "pandas.DataFrame":  # setting, twin, points lost, 95 % interval, n; a line a low-bit row
     "Points lost against the full-precision twin, paired by seed (`compare`); NaN for one seed."
     import pandas as pd
-    rest = lambda r: {k: v for k, v in r["recipe"].items() if k not in _BITS}
-    floats = [r for r in rows if r["recipe"]["activation"] == "relu"
-              and r["recipe"]["w_bits"] == r["recipe"]["a_bits"] == 32]
+    plain = [full_precision(Recipe(**r["recipe"] | dict(seed=0))) for r in rows]
+    is_float = lambda r: r["recipe"]["activation"] == "relu" and (
+        r["recipe"]["w_bits"] == r["recipe"]["a_bits"] == 32)
+    floats = [(r, p) for r, p in zip(rows, plain) if is_float(r)]
     out, by_name = [], {r["name"]: r for r in rows}
-    for r in (r for r in rows if r not in floats):
-        twin = next((f for f in floats if rest(f) == rest(r)), None)
+    for r, own in ((r, p) for r, p in zip(rows, plain) if not is_float(r)):
+        twin = next((f for f, p in floats if p == own), None)
         both = set(r["seeds"]) & set(twin["seeds"]) if twin else set()
         c = compare(by_name, twin["name"], r["name"]) if len(both) > 1 else {}
         lost = 100 * (twin["test_mean"] - r["test_mean"]) if twin else math.nan

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PICTURES', 'CURVES', 'draw_pictures', 'draw_curve', 'plot_curves', 'layer_colors', 'pull_on_alpha', 'plot_alphas',
-           'plot_alpha_map', 'summary_rows', 'next_commands']
+           'plot_alpha_map', 'full_precision', 'summary_rows', 'next_commands']
 
 # %% ../nbs/4_training/28_run_pictures.ipynb #afa3da1a
 import csv
@@ -176,20 +176,20 @@ def plot_alpha_map(run: Run) -> "matplotlib.figure.Figure":
     return fig
 
 # %% ../nbs/4_training/28_run_pictures.ipynb #fa2f5ea7
-def _full_precision(r: Recipe) -> Recipe:
-    "The same network with 32 bits and ReLU."
-    return replace(
-        r, w_bits=32, a_bits=32, first_bits=32, last_bits=32, residual_bits=32, bits_by="",
-        activation="relu", alpha_from="mse", warmup_epochs=0, fp_shortcut=False
-    )
-
 def _effective(r: Recipe) -> dict:
     "What a recipe asks for, without the fields that have no effect in it."
     return {k: v for k, v in asked(r).items() if k not in idle_fields(r)}
 
+def full_precision(r: Recipe) -> dict:
+    "What the same run asks for with 32 bits and ReLU: alike for a low-bit run and its twin."
+    return _effective(replace(
+        r, w_bits=32, a_bits=32, first_bits=32, last_bits=32, residual_bits=32, bits_by="",
+        activation="relu", alpha_from="mse", warmup_epochs=0, fp_shortcut=False
+    ))
+
 def _twin(run: Run) -> Optional[Run]:
     "The finished full-precision run of the same recipe, seed and data beside it, or None."
-    want = _effective(_full_precision(run.recipe)), run.summary["data_sha256"]
+    want = full_precision(run.recipe), run.summary["data_sha256"]
     for _, path in sorted(ended_runs(run.path.resolve().parent, ["*"]), reverse=True):
         try: x = Run(path)
         except (ValueError, TypeError): continue  # changed by hand, or of another version
@@ -203,7 +203,7 @@ def _result(run: Run) -> dict[str, str]:
     on = f"{s['test_top1']:.2%} on {s['test_n']} images"
     rows = {"test top-1": f"{on}, 95 % interval {low:.1%} to {high:.1%}"}
     if s.get("test_top5") is not None: rows["test top-5"] = f"{s['test_top5']:.2%}"
-    if _effective(r) != _effective(_full_precision(r)):
+    if _effective(r) != full_precision(r):
         twin = _twin(run)
         name = "full-precision twin"
         rows[name] = f"{twin.summary['test_top1']:.2%} ({twin.path.name})" if twin else "–"
