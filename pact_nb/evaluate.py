@@ -77,7 +77,7 @@ def _at(s: Subject, data: Data, k: int, alpha: str, x: Tensor) -> Optional[nn.Mo
         warnings.filterwarnings("ignore", message=".*learned on another grid")
         model.load_state_dict(s.state if not floats else fresh | s.state)
     if alpha == "from data" and kind == "pact" and k != 32:
-        calibrate(model, x, "mse")
+        calibrate(model.eval(), x, "mse")  # as it will run, not by a batch's own statistics
     return model.eval()
 
 # %% ../nbs/5_deploy/22_command_line.ipynb #a182e874
