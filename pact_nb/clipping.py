@@ -16,7 +16,7 @@ from .core import FLOAT, GridState, check_bits, n_steps, step_of, straight_throu
 TINY = 1e-30
 
 def _eq1(x: Tensor, alpha: Tensor) -> Tensor:
-    "½(|x| − |x−α| + α), ties on the paper's side: the function whose gradient PACT has."
+    "½(|x| − |x−α| + α), ties on the paper's side: its derivative is Eq. 3."
     return 0.5 * ((x + TINY).abs() - (x - alpha + TINY).abs() + alpha)
 
 # %% ../nbs/1_method/02_pact.ipynb #d41a932c

@@ -25,7 +25,8 @@ from .operators import load_fused, load_library, processor_flags  # noqa: F401
 # %% ../nbs/3_speed/06_codes_networks.ipynb #373a8943
 CODE_BITS = range(2, 8)  # of DoReFa weights whose odd numbers fit in int8
 
-def _in_int8(layer: QuantConv2d) -> bool: return layer.takes_scale() and layer.w_bits in CODE_BITS
+def _in_int8(layer: QuantConv2d) -> bool:
+    return layer.kernel() == "dorefa" and layer.w_bits in CODE_BITS
 
 class CodeConv(FusedWeight):
     "A `QuantConv2d` that multiplies whole numbers where its input comes as `Coded`."

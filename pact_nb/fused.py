@@ -112,8 +112,8 @@ class FusedWeight(nn.Module):
         return m.with_weight(x, m.scaled(torch.ops.pact_nb.dorefa(m.weight, n_steps(m.w_bits))[0]))
 
 def _fits_weight(m: nn.Module) -> bool:
-    "A DoReFa weight of 2 to 8 bits, which is also what takes a scale."
-    return type(m) in (QuantConv2d, QuantLinear) and m.takes_scale()
+    "A weight of 2 to 8 bits that the operator computes: by its quantizer's own word."
+    return type(m) in (QuantConv2d, QuantLinear) and m.kernel() == "dorefa"
 
 # %% ../nbs/3_speed/04_fused_networks.ipynb #58fa6342
 def _norm(n: fx.Node, mods: dict) -> bool:

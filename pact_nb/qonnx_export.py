@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import patch
 import numpy as np
 import torch
-from .integer import IntegerNetwork, Step
+from .integer import ConvertError, IntegerNetwork, Step
 from pact_nb.onnx_graph import (
     Exported, Graph, batch_agreement, centred, check_single, code_unit, example_of, graph_model,
     real_step, write_checked, write_steps
@@ -51,6 +51,8 @@ def _weights(g: Graph, s: Step) -> str:
     )
     w = g.const((v * scale).numpy(), np.float32, "w")
     if s.how["w_bits"] == 1:
+        if len(v.abs().unique()) > 1:
+            raise ConvertError(f"{s.out}: BipolarQuant has ±scale; the weights have other levels")
         return g.add(
             "BipolarQuant", [w, g.const((scale * v.abs().max()).numpy(), np.float32)], domain=DOMAIN
         )

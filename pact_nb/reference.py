@@ -19,4 +19,4 @@ class NaivePACT(torch.autograd.Function):
     @staticmethod
     def backward(ctx, g):
         x, alpha = ctx.saved_tensors
-        return g * ((x > 0) & (x < alpha)), (g * (x >= alpha)).sum(), None
+        return g * ((x >= 0) & (x < alpha)), (g * (x >= alpha)).sum(), None

@@ -34,7 +34,7 @@ def weight_codes(
 def _scale(layer: QuantWeight, w: Tensor) -> Tensor:
     "What one unit of the weight's whole numbers is worth."
     k, how = layer.w_bits, layer.w_quant
-    if k == 1 and layer.w_scale == "channel" and how in ("dorefa", "sawb"):
+    if k == 1 and layer.w_scale == "channel":
         return w.abs().flatten(1).amax(1).view(-1, *[1] * (w.dim() - 1))
     if k == 1: return w.abs().amax()
     if how == "lsq": return layer.w_alpha.detach().double() / n_steps(k - 1)
