@@ -27,7 +27,7 @@ readme: $(STAMP)  ## README.md from nbs/index.ipynb
 	$(BIN)/python scripts/readme.py --write
 
 digits: $(STAMP)  ## the tables of the README: ten seeds of each setting, into results/study-digits.json; goes on where it was interrupted
-	$(BIN)/python scripts/studies.py 23_digits
+	$(BIN)/python scripts/studies.py 24_digits
 
 survive: $(STAMP)  ## what a run survives, counted, into results/survive.json
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/survive.py results/survive.json
@@ -60,7 +60,7 @@ exercises: $(STAMP)  ## a copy of the book with blank functions, whose tests sta
 	$(BIN)/python scripts/exercises.py
 
 explore: $(STAMP)  ## sliders in a browser, offline; RUN=runs/<name> plays that run back
-	PACT_RUN="$(if $(RUN),$$(realpath -s -- "$(RUN)"))" JUPYTER_PATH="$(abspath scripts)" $(BIN)/voila nbs/6_experiments/22_explore.ipynb --template=offline --TagRemovePreprocessor.remove_cell_tags=inside --VoilaConfiguration.extension_denylist=jupyterlab-jupytext $(VOILA)
+	PACT_RUN="$(if $(RUN),$$(realpath -s -- "$(RUN)"))" JUPYTER_PATH="$(abspath scripts)" $(BIN)/voila nbs/6_experiments/23_explore.ipynb --template=offline --TagRemovePreprocessor.remove_cell_tags=inside --VoilaConfiguration.extension_denylist=jupyterlab-jupytext $(VOILA)
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -14,7 +14,7 @@ FOLDER = "nbs/6_experiments"
 PAGES = (
     "12_ablations", "06_alpha", "07_weight_quantizers", "08_one_bit_training", "11_figure_runs",
     "05_mixed_bits", "09_post_training", "15_finetune", "16_integer_agreement",
-    "23_digits"
+    "24_digits"
 )
 
 

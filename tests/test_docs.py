@@ -273,7 +273,7 @@ def test_sliders(url, k, alpha):
 
 
 PAGES = [
-    "index", "1_method/02_pact", "4_training/07_image_batches", "6_experiments/22_explore",
+    "index", "1_method/02_pact", "4_training/07_image_batches", "6_experiments/23_explore",
     "6_experiments/13_failures", "train", "api/pact",
 ]
 

@@ -6,7 +6,7 @@ import shutil
 from browser import ROOT, browse, free_port, served
 from lab import BIN, LONG, jupyterlab, own_folders, start, wait_for_all
 
-NOTEBOOK = ROOT / "nbs" / "6_experiments" / "22_explore.ipynb"
+NOTEBOOK = ROOT / "nbs" / "6_experiments" / "23_explore.ipynb"
 
 
 def control(page, name: str, n: int = 0):
@@ -49,7 +49,7 @@ def test_jupyterlab(tmp_path):
     (root := tmp_path / "root").mkdir()
     shutil.copy(NOTEBOOK, root)
     with jupyterlab(root, tmp_path) as at, browse() as page:
-        start(page, f"{at}22_explore.ipynb")
+        start(page, f"{at}23_explore.ipynb")
         assert wait_for_all(page) == []
         move_all(page)
         picture(page, "jupyterlab")
