@@ -184,7 +184,8 @@ def export_subject(
     some, split = next(iter(batches(data.train, s.recipe, data)))[0], getattr(data, part)
     about = dict(
         run=s.name, weights=Path(s.weights).stem, model=s.recipe.model, dataset=s.recipe.dataset,
-        top1=top1, recipe=asked(s.recipe), data_sha256=data.sha256
+        top1=top1, recipe=asked(s.recipe), data_sha256=data.sha256,
+        mean=data.mean.flatten().tolist(), std=data.std.flatten().tolist()
     )
     model = s.model(data).to(memory_format=torch.contiguous_format)
     count = images_for(len(split), images)

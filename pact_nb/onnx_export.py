@@ -89,13 +89,14 @@ def export_all(
     batches: Iterable,  # to compare on: images [N, C, H, W], or (images, labels [N]); read once
     folder: str | Path,  # made if need be, for network.safetensors and network-<form>.onnx
     x: Tensor,  # some training images, scaled as in training, for the ranges of form "fast"
-    about: Optional[dict] = None,  # plain values to keep in the packed file
+    about: Optional[dict] = None,  # kept in the packed file; its mean and std in the ONNX files too
     images: Optional[int] = None,  # compare on the first so many; None: on all
 ) -> "pandas.DataFrame":  # file: bytes, codes, differ, top1_equal, images, top1, not_proved
     "Write and compare all files, ties cleared where sums have grids; `ConvertError` as `convert`."
     import pandas as pd
     given, (model, moved) = model, _prepared(model, x)
     net, folder, told = convert(model, x), Path(folder), dict(same=0, images=0)
+    if about and {"mean", "std"} <= about.keys(): net.scaling = (about["mean"], about["std"])
     folder.mkdir(parents=True, exist_ok=True)
     path = dict(packed=folder / "network.safetensors")
     path |= {form: folder / f"network-{form}.onnx" for form in FORMS}
