@@ -38,7 +38,8 @@ def check_pixels(raw: bytes, where: str) -> None:
 
 # %% ../nbs/4_training/02_parquet.ipynb #cb57d40a
 def parquet_shards(root: Path, split: str) -> list[Path]:
-    "The Parquet files of one split, each number once; `ValueError` otherwise. None is opened."
+    """The Parquet files of one split by their numbers, each once; `ValueError` otherwise. None is
+    opened."""
     files = sorted(root.rglob(f"{split}-*-of-*.parquet"))
     if not files:
         raise ValueError(
@@ -51,7 +52,7 @@ def parquet_shards(root: Path, split: str) -> list[Path]:
             f"data_dir {root}: {len(files)} of {totals[0]} {split} shards found ({files[0].name} …)"
             + _odd_shard(files, numbers, totals[0])
         )
-    return files
+    return [f for _, f in sorted(zip(numbers, files))]
 
 # %% ../nbs/4_training/02_parquet.ipynb #40a76a68
 def _shard_number(file: Path, split: str) -> tuple[int, int]:

@@ -69,11 +69,9 @@ def _hands_on(m: nn.Module, base: type) -> str:
     try:
         with patch.object(F, name, look), evaluating(m), buffers_kept(m): m(_example(m))
     except Exception as e: return f"could not be tried ({in_words(e)})"
-    return (
-        ""
-        if seen == [True]
-        else "changes its weight before using it" if seen else f"does not call {name}"
-    )
+    if not seen: return f"does not call {name}"
+    if not all(seen): return "changes its weight before using it"
+    return "" if len(seen) == 1 else f"calls {name} {len(seen)} times"
 
 # %% ../nbs/2_networks/06_derived_layers.ipynb #662ca3ca
 def quantized_type(m: nn.Module) -> tuple[Optional[type], str]:
