@@ -83,6 +83,12 @@ def _row(file: Path, found: dict, made: Optional[Exported]) -> dict:
     if "right" in found: row["top1"] = found["right"] / found["images"]
     return row | dict(not_proved=len(made.inexact) if made and made.form == "fast" else None)
 
+# %% ../nbs/5_deploy/17_exports.ipynb #da2a507b
+def _scaled(net: IntegerNetwork, about: Optional[dict]) -> IntegerNetwork:
+    "`net`, whose ONNX files will say how images are scaled, where `about` says it."
+    if about and {"mean", "std"} <= about.keys(): net.scaling = (about["mean"], about["std"])
+    return net
+
 # %% ../nbs/5_deploy/17_exports.ipynb #4ac35c96
 def export_all(
     model: torch.nn.Module,  # a quantized network
@@ -95,19 +101,18 @@ def export_all(
     "Write and compare all files, ties cleared where sums have grids; `ConvertError` as `convert`."
     import pandas as pd
     given, (model, moved) = model, _prepared(model, x)
-    net, folder, told = convert(model, x), Path(folder), dict(same=0, images=0)
-    if about and {"mean", "std"} <= about.keys(): net.scaling = (about["mean"], about["std"])
+    net, folder, told = _scaled(convert(model, x), about), Path(folder), dict(same=0, images=0)
     folder.mkdir(parents=True, exist_ok=True)
-    path = dict(packed=folder / "network.safetensors")
-    path |= {form: folder / f"network-{form}.onnx" for form in FORMS}
+    path = {form: folder / f"network-{form}.onnx" for form in FORMS}
+    path = dict(packed=folder / "network.safetensors", **path)
     graphs = {form: export_onnx(net, path[form], form, x) for form in FORMS}
     save_network(net, path["packed"], (about or {}) | dict(ties_cleared=moved) if moved else about)
     parts = _first(batches, images)
     if given is not model: parts = _counted(parts, given, net, told)
     found = graphs_agreement(net, graphs, parts, model)
     table = pd.DataFrame([_row(path[n], f, graphs.get(n)) for n, f in found.items()])
-    as_given = None if given is model else told
-    table.attrs |= dict(inexact=graphs["fast"].inexact, moved=moved, as_given=as_given)
+    table.attrs |= dict(inexact=graphs["fast"].inexact, moved=moved)
+    table.attrs["as_given"] = None if given is model else told
     return table.set_index("file").astype({"not_proved": "Int64"})
 
 # %% ../nbs/5_deploy/17_exports.ipynb #e0b69cc7

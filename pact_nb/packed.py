@@ -26,8 +26,8 @@ def pack_codes(
     codes: Tensor,  # whole numbers from 0 to 2^k−1, any shape
     k: int,  # bits, 1-8
 ) -> Tensor:  # uint8, ⌈numel·k/8⌉
-    """Codes in k bits each, lowest bit first, the first code in the lowest bits: 3, 0, 1, 2 at 2 bits
-    are the byte 10010011. `ValueError` for one that does not fit."""
+    """Codes in k bits each, lowest bit first, the first code in the lowest bits: 3, 0, 1, 2 at
+    2 bits are the byte 10010011. `ValueError` for one that does not fit."""
     check_bits(k)
     low, high = (int(codes.min()), int(codes.max())) if codes.numel() else (0, 0)
     if low < 0 or high >= 2**k:

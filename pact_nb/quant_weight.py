@@ -181,15 +181,20 @@ def _set_bits(
     self.w_bits, self.w_quant = check_bits(w_bits, "w_bits"), check_quantizer(w_quant, w_bits)
     self.a_bits, self.reads, self.note = check_bits(a_bits, "a_bits"), tuple(reads), note
     self.w_scale, self.hysteresis = check_scale(w_scale), check_width(hysteresis)
-    if w_scale == "channel" and isinstance(self, nn.ConvTranspose2d):
-        raise ValueError("w_scale channel: the first dimension of a transposed convolution's"
-                         " weight is its input; use layer")
-    if w_bits == 1 and not self.is_plain() and not QUANTIZERS[w_quant].signs:
-        raise ValueError(f"w_scale and hysteresis are for 1 bit by {' or '.join(SIGNED)}; w_quant"
-                         f" {w_quant} has no signs of its own")
+    _check_one_bit(self)
     self._room(before != (w_bits, w_quant))
 
 QuantWeight.set_bits = _set_bits
+
+# %% ../nbs/2_networks/05_weight_layers.ipynb #853ecac2
+def _check_one_bit(m: QuantWeight) -> None:
+    "`ValueError` for options of one-bit weights that a layer cannot have."
+    if m.w_scale == "channel" and isinstance(m, nn.ConvTranspose2d):
+        raise ValueError("w_scale channel: the first dimension of a transposed convolution's"
+                         " weight is its input; use layer")
+    if m.w_bits == 1 and not m.is_plain() and not QUANTIZERS[m.w_quant].signs:
+        raise ValueError(f"w_scale and hysteresis are for 1 bit by {' or '.join(SIGNED)}; w_quant"
+                         f" {m.w_quant} has no signs of its own")
 
 # %% ../nbs/2_networks/05_weight_layers.ipynb #b1acba58
 class _QuantConv(QuantWeight):

@@ -40,7 +40,7 @@ def idle_fields(r: Recipe) -> dict[str, str]:
     no_alpha = r.activation == "relu" or (
         r.activation == "dorefa" and r.first_bits == r.last_bits == r.residual_bits == 32
     )
-    one_bit = 1 in _weight_bits(r) and r.w_quant in SIGNED
+    one_bit, signed = 1 in _weight_bits(r) and r.w_quant in SIGNED, " or ".join(SIGNED)
     low_w = _weight_bits(r) != {32}
     rules = (  # where this is so, these fields are idle, and this would give them an effect
         (r.schedule != "multistep", "milestones gamma", "schedule multistep"),
@@ -55,8 +55,7 @@ def idle_fields(r: Recipe) -> dict[str, str]:
         (_float(r), "warmup_epochs fp_shortcut", "fewer than 32 bits"),
         (not low_w, "w_quant", "weights of fewer than 32 bits"),
         (r.w_quant not in LEARNED or not low_w, "lambda_w_alpha", "w_quant pact or lsq"),
-        (not one_bit, "w_scale hysteresis hysteresis_abs",
-         f"weights of 1 bit, by {' or '.join(SIGNED)}"),
+        (not one_bit, "w_scale hysteresis hysteresis_abs", f"weights of 1 bit, by {signed}"),
         (no_alpha or _input_bits(r) == {32}, "alpha_grad", "activation pact of fewer than 32 bits"),
         (r.teacher is None, "teacher_weight temperature", "a teacher"))
     return {name: needs for idle, names, needs in rules if idle for name in names.split()}

@@ -22,7 +22,7 @@ from .parallel import World, all_sum, any_of, from_main, same_buffers
 from .progress import _interactive, _settle, alpha_rows, line
 from .recipe_fields import Recipe
 from .stages import warm
-from .trainer import Trainer, tensor_rates, train_epoch
+from .trainer import Trainer, class_logits, tensor_rates, train_epoch
 from .utils import evaluating
 
 # %% ../nbs/4_training/21_training.ipynb #31890c7f
@@ -98,7 +98,7 @@ def validate(
     loss, right, n = 0.0, 0, 0
     with evaluating(model), cast or contextlib.nullcontext():
         for xb, yb in batches:
-            logits = model(xb).float()
+            logits = class_logits(model(xb))
             loss = loss + F.cross_entropy(logits, yb, reduction="sum")
             right, n = right + (logits.argmax(1) == yb).sum(), n + len(yb)
             if stop(): return None
