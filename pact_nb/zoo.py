@@ -19,7 +19,7 @@ from .checkpoints import load_weights, write_atomic
 from .evaluation import wilson
 from .integer import IntegerNetwork, choice
 from .packed import load_network
-from .recipes import Recipe, did_you_mean, from_params
+from .recipes import RECIPES, Recipe, did_you_mean, from_params
 from .runs import build_model, load_recipe_data
 from .splits import Data
 from .utils import find_root
@@ -143,7 +143,8 @@ def zoo_name(r: Recipe) -> str:
     residual sums (`grid`), `held` signs, epochs, `tuned` from a start, where they apply."""
     kind = "float" if r.a_bits == 32 and r.w_bits == 32 else f"w{r.w_bits}a{r.a_bits}"
     rule = [] if kind == "float" or r.activation == "pact" else [r.activation]
-    long = [] if r.recipe.endswith("_short") and not r.init else [f"{r.epochs}epochs"]
+    usual = r.recipe.endswith("_short") and r.epochs == RECIPES[r.recipe].epochs
+    long = [] if usual and not r.init else [f"{r.epochs}epochs"]
     ends = sorted({r.first_bits, r.last_bits} - {32})
     more = [f"ends{max(ends)}"] if ends else []
     more += [f"grid{r.residual_bits}"] if r.residual_bits != 32 else []
