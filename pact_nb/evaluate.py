@@ -18,6 +18,7 @@ import torch
 from .checkpoints import SaveError, unbroken, write_atomic
 from .documents import load_params
 from .evaluation import per_class
+from .integer import IntegerNetwork, convert
 from .layers import calibrate
 from .recipes import NOT_KEPT, Recipe, from_params
 from .runs import asked, batches, build_model
@@ -31,13 +32,12 @@ from .subjects import Look, with_weights  # noqa: F401
 
 # %% ../nbs/5_deploy/22_command_line.ipynb #0dee4f36
 def _check_whole(s: Subject, bits: bool, export: bool) -> None:
-    "`ValueError` for what a network in whole numbers cannot be asked."
-    if s.state is None and bits:
-        raise ValueError(
-            f"{s.name}: a network in whole numbers has its bits; give the run or its checkpoint"
-        )
-    if s.state is None and export:
-        raise ValueError(f"{s.name} is packed already; export takes a run or its checkpoint")
+    "`ValueError` for what a network without a checkpoint of ours cannot be asked."
+    if s.state is not None: return
+    packed = isinstance(getattr(s.network, "net", None), IntegerNetwork)
+    kind = "is in integers already" if packed else "is a float network of the zoo"
+    if bits: raise ValueError(f"{s.name} {kind}: other bits take a run or its checkpoint")
+    if export: raise ValueError(f"{s.name} {kind}: export takes a run or its checkpoint")
 
 # %% ../nbs/5_deploy/22_command_line.ipynb #bbb091b7
 def at_bits(
@@ -140,11 +140,18 @@ def main(argv: Optional[list[str]] = None) -> int:
         return 2
     return 0
 
+# %% ../nbs/5_deploy/22_command_line.ipynb #1d0cef9d
+def _check_integers(s: Subject, data: Data) -> None:
+    "`ConvertError` for a network without an integer form, before anything is evaluated."
+    some = next(iter(batches(data.train, s.recipe, data)))[0][:8]
+    convert(s.model(data).to(memory_format=torch.contiguous_format), some)
+
 # %% ../nbs/5_deploy/22_command_line.ipynb #9f65b24d
 def _tell(
     s: Subject, data: Data, part: str, bits: list[int], export: bool, images: Optional[int]
 ) -> None:
     "Write what there is to say, then print it: output that nobody reads costs no file."
+    if export: _check_integers(s, data)
     say, x = unbroken(print), look(s, data, part)
     same = check_against_run(s, x)
     plain = (x.found["weights"], part) in (("best.pt", "test"), (s.name, "test"))

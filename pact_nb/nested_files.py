@@ -98,10 +98,10 @@ YAML_KEYS: dict[str, Any] = _MODEL_KEYS | _TRAINING_KEYS | {
 
 # %% ../nbs/4_training/13_nested_files.ipynb #c958f8a0
 def _flat(nested: dict, prefix: str = "") -> dict[str, Any]:
-    "{'a': {'b': 1}} → {'a.b': 1}."
+    "{'a': {'b': 1}} → {'a.b': 1}; an empty section is a value."
     out: dict[str, Any] = {}
     for k, v in nested.items():
-        out |= _flat(v, f"{prefix}{k}.") if isinstance(v, dict) else {f"{prefix}{k}": v}
+        out |= _flat(v, f"{prefix}{k}.") if isinstance(v, dict) and v else {f"{prefix}{k}": v}
     return out
 
 
@@ -114,22 +114,26 @@ def translate_yaml(nested: dict) -> Translation:
     "Parameters of a nested file of document 000; `ValueError` for a key that nobody knows."
     out, given = Translation(), _flat(nested)
     for key, value in given.items():
+        if not value and any(k.startswith(f"{key}.") for k in YAML_KEYS): continue  # empty section
         if key not in YAML_KEYS:
             raise ValueError(
                 f"unknown key {short(key)}{did_you_mean(key, YAML_KEYS)} (known:"
                 f" {', '.join(YAML_KEYS)})"
             )
         rule = YAML_KEYS[key]
-        if callable(rule):
-            out.params |= rule(value)
-        elif rule in Recipe.__dataclass_fields__:
-            out.params[rule] = value
-        elif rule is not None:
-            out.notes.append(f"{key}: {rule}")
+        if callable(rule): _set(out, key, rule(value))
+        elif rule in Recipe.__dataclass_fields__: _set(out, key, {rule: value})
+        elif rule is not None: out.notes.append(f"{key}: {rule}")
     _choose_recipe(out)
     _drop_idle(out)
     _sweep(out, given.get("logging.record_bitwidth_sweep"))
     return out
+
+def _set(out: Translation, key: str, params: dict) -> None:
+    "Set parameters; a remark where another key of the file had set one."
+    out.notes += [f"{key}: {k} is {short(v)}, and no more {short(out.params[k])}"
+                  for k, v in params.items() if out.params.get(k, v) != v]
+    out.params |= params
 
 # %% ../nbs/4_training/13_nested_files.ipynb #485339f2
 def _choose_recipe(out: Translation) -> None:
@@ -162,13 +166,15 @@ def _sweep(out: Translation, bits: Any) -> None:
             "logging.record_bitwidth_sweep must be a list of bit-widths, as in [2, 3, 4, 5]; got"
             f" {short(bits)}"
         )
-    own = ("recipe", "a_bits", "w_bits", "run_dir")
+    own, w = ("recipe", "a_bits", "w_bits", "run_dir"), out.params.get("w_bits")
+    fixed = ["--w_bits", str(w)] if w is not None and w != out.params.get("a_bits") else []
+    if not fixed: out.notes.append("logging.record_bitwidth_sweep: weights get the same bits")
     params = ", ".join(f"{k}={v}" for k, v in out.params.items() if k not in own)
     out.commands.append(
         shlex.join(
             [
                 "python", "-m", "pact_nb.sweeps", "--recipe", out.params["recipe"], "--a_bits",
-                ",".join(map(str, bits)), "--params", params
+                ",".join(map(str, bits)), *fixed, "--params", params
             ]
         )
     )

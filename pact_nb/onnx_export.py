@@ -6,6 +6,7 @@
 __all__ = ['FORMS', 'export_onnx', 'images_for', 'export_all', 'said_of']
 
 # %% ../nbs/5_deploy/17_exports.ipynb #d232e049
+import itertools
 from pathlib import Path
 from typing import Iterable, Iterator, Optional
 import torch
@@ -67,6 +68,14 @@ def _first(batches: Iterable, n: Optional[int]) -> Iterator:
         yield (x, *y) if y else x
         n = None if n is None else n - len(x)
 
+def _some(batches: Iterator) -> Iterator:
+    "The batches; `ValueError` where there is none."
+    if not (first := list(itertools.islice(batches, 1))):
+        raise ValueError("there is no image to compare on: batches is empty, or a generator that was"
+                         " read before, or images is below 1")
+    def stream(): yield first.pop(); yield from batches
+    return stream()
+
 def _counted(batches: Iterable, given: torch.nn.Module, net: IntegerNetwork, told: dict):
     "The batches; on the way, decisions of the network given are compared with those of `net`."
     given = in_evaluation(given).cpu()
@@ -102,12 +111,12 @@ def export_all(
     import pandas as pd
     given, (model, moved) = model, _prepared(model, x)
     net, folder, told = _scaled(convert(model, x), about), Path(folder), dict(same=0, images=0)
+    parts = _some(_first(batches, images))
     folder.mkdir(parents=True, exist_ok=True)
     path = {form: folder / f"network-{form}.onnx" for form in FORMS}
     path = dict(packed=folder / "network.safetensors", **path)
     graphs = {form: export_onnx(net, path[form], form, x) for form in FORMS}
     save_network(net, path["packed"], (about or {}) | dict(ties_cleared=moved) if moved else about)
-    parts = _first(batches, images)
     if given is not model: parts = _counted(parts, given, net, told)
     found = graphs_agreement(net, graphs, parts, model)
     table = pd.DataFrame([_row(path[n], f, graphs.get(n)) for n, f in found.items()])

@@ -11,6 +11,7 @@ __all__ = ['FORM_NOTES', 'TOLERANCES', 'EXACT_FORMS', 'Exported', 'with_codes', 
 from collections import Counter
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+import math
 import os
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -139,6 +140,8 @@ def check_images(net: IntegerNetwork, x: Tensor) -> Tensor:
     if x.dim() != len(net.input_shape) + 1:
         shape = ", ".join(map(str, net.input_shape))
         raise ValueError(f"x must be a batch [N, {shape}]; got {list(x.shape)}")
+    net.check(x)
+    if not len(x): raise ValueError(f"x has no image: {list(x.shape)}")
     return x
 
 def example_of(net: IntegerNetwork, x: Optional[Tensor] = None) -> Tensor:
@@ -165,7 +168,7 @@ def check_found(net: IntegerNetwork, made: Exported, got: dict[str, np.ndarray],
     share, far, of = TOLERANCES["integer" if proved else made.form]
     for a, q in codes.items():
         off = (q - mine[a].long()).abs()
-        n, most = int((off > 0).sum()), max(3, far * int(q.max())) if far else 1
+        n, most = int((off > 0).sum()), max(1, math.ceil(far * int(q.max())))
         if off.max() > most or n > share * off.numel() + 2:
             raise ConvertError(f"form {made.form}: {n} of {off.numel()} codes of {a} are others "
                                "than the integer network's")

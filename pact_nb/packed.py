@@ -110,18 +110,22 @@ def save_network(
         tensors,
         dict(format=FORMAT, contents=base64.b64encode(text).decode(), sha256=_seal(text, tensors))
     )
-    write_atomic(Path(path), content)
-    _read_back(net, Path(path))
+    path = Path(path)
+    write_atomic(part := path.with_name(f"{path.name}.part"), content)
+    try: _read_back(net, part, path)
+    except FileError: part.unlink(); raise
+    part.replace(path)
     return len(content)
 
 # %% ../nbs/5_deploy/09_packed_files.ipynb #7fb3ffba
-def _read_back(net: IntegerNetwork, path: Path) -> None:
-    "Open the file again; `FileError`, and no file, where it holds another network."
-    again = load_network(path)[0]
+def _read_back(net: IntegerNetwork, part: Path, path: Path) -> None:
+    "Open a file before it takes its name; `FileError` where it holds no network, or another."
+    try: again = load_network(part)[0]
+    except FileError as e:
+        raise FileError(f"{path} is not written, as it could not be read: {e.__cause__ or e}") from e
     told, wanted = _contents(again)[0], json.loads(json.dumps(_contents(net)[0]))
     if told == wanted and _same_data(net, again): return
-    path.unlink()
-    raise FileError(f"{path}: reads back as another network, so it is not kept")
+    raise FileError(f"{path} is not written: it reads back as another network")
 
 def _same_data(a: IntegerNetwork, b: IntegerNetwork) -> bool:
     pairs = [(t, q.data[k]) for p, q in zip(a.steps, b.steps) for k, t in p.data.items()]

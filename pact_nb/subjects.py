@@ -63,6 +63,17 @@ def with_weights(r: Recipe, state: dict, data: Data, name: str) -> nn.Module:
             "it was trained by: --params, --recipe"
         ) from None
 
+# %% ../nbs/5_deploy/21_evaluate_command.ipynb #4e53fa41
+def _check_asked(path: Path, recipe: Optional[Recipe], which: str) -> None:
+    "`ValueError` for a recipe or a choice of weights where there is none to make."
+    if recipe is not None and (path / "params.yaml").is_file():
+        raise ValueError(f"{path} is the folder of a run, which has its own recipe: leave recipe out")
+    if recipe is not None and not path.exists():
+        raise ValueError(f"{path} is no file; a network of the zoo has its own recipe: leave recipe"
+                         " out")
+    if which != "best" and not path.is_dir() and path.name != f"{which}.pt":
+        raise ValueError(f"which {which} is for the folder of a run; {path} is one choice already")
+
 # %% ../nbs/5_deploy/21_evaluate_command.ipynb #fc1d1357
 def open_subject(
     what: (
@@ -76,10 +87,11 @@ def open_subject(
     "Find and read a network; `ValueError` or `FileNotFoundError` says what is missing."
     path = Path(what).expanduser()
     own = path.parent if path.name in ("best.pt", "last.pt") and path.is_file() else path
+    _check_asked(path, recipe, which)
     if (own / "params.yaml").is_file() and recipe is None:
         out = _of_run(Run(own), path.stem if own != path else which)
     elif path.is_file() and path.suffix == ".safetensors":
-        out = _of_packed(path, recipe)
+        out = _of_packed(path, recipe, say)
     elif path.is_file():
         out = _of_file(path, recipe, say)
     elif path.is_dir():
@@ -107,6 +119,13 @@ def _of_run(x: Run, which: str) -> Subject:
 def _results(name: str) -> Path:
     return find_root() / "runs" / f"evaluate-{name}"
 
+# %% ../nbs/5_deploy/21_evaluate_command.ipynb #1d4ac313
+def _say_given(recipe: Optional[Recipe], inside: Any, path: Path, say: Callable) -> None:
+    "A recipe given takes the place of a file's own; the data of its training are not known then."
+    if recipe is not None and isinstance(inside, dict):
+        say(f"{path.name}: the recipe given is used, not the one in the file; whether the data are"
+            " those of the training is not checked")
+
 # %% ../nbs/5_deploy/21_evaluate_command.ipynb #a1e26839
 def _of_file(path: Path, recipe: Optional[Recipe], say: Callable[[str], None]) -> Subject:
     "A checkpoint alone: ours with its recipe in it, or a state of PyTorch with one given."
@@ -121,6 +140,7 @@ def _of_file(path: Path, recipe: Optional[Recipe], say: Callable[[str], None]) -
             f"{path} says nothing of its network: give --recipe NAME or --params FILE (or the run's"
             " folder)"
         )
+    _say_given(recipe, inside, path, say)
     return Subject(
         path.stem, recipe or _recipe_of(inside, path), path.name, _results(path.stem), state,
         data_sha256=told.get("data") if recipe is None else None
@@ -140,12 +160,13 @@ def _recipe_of(inside: dict, path: Path) -> Recipe:
         raise type(e)(f"{path}: its recipe: {e}") from None
 
 # %% ../nbs/5_deploy/21_evaluate_command.ipynb #9af2f0d0
-def _of_packed(path: Path, recipe: Optional[Recipe]) -> Subject:
+def _of_packed(path: Path, recipe: Optional[Recipe], say: Callable[[str], None]) -> Subject:
     "A packed file, in whole numbers; its recipe says what images it takes."
     net, about = load_network(path)
     inside = about.get("recipe")
     if recipe is None and not isinstance(inside, dict):
         raise ValueError(f"{path} says nothing of its data: give --recipe NAME or --params FILE")
+    _say_given(recipe, inside, path, say)
     return Subject(
         path.stem, recipe or _recipe_of(inside, path), path.name, _results(path.stem),
         network=_Whole(net), data_sha256=about.get("data_sha256") if recipe is None else None
