@@ -71,8 +71,8 @@ def _first(batches: Iterable, n: Optional[int]) -> Iterator:
 def _some(batches: Iterator) -> Iterator:
     "The batches; `ValueError` where there is none."
     if not (first := list(itertools.islice(batches, 1))):
-        raise ValueError("there is no image to compare on: batches is empty, or a generator that was"
-                         " read before, or images is below 1")
+        raise ValueError("there is no image to compare on: batches is empty, or a generator that"
+                         " was read before, or images is below 1")
     def stream(): yield first.pop(); yield from batches
     return stream()
 

@@ -122,7 +122,8 @@ def _read_back(net: IntegerNetwork, part: Path, path: Path) -> None:
     "Open a file before it takes its name; `FileError` where it holds no network, or another."
     try: again = load_network(part)[0]
     except FileError as e:
-        raise FileError(f"{path} is not written, as it could not be read: {e.__cause__ or e}") from e
+        why = e.__cause__ or e
+        raise FileError(f"{path} is not written, as it could not be read: {why}") from e
     told, wanted = _contents(again)[0], json.loads(json.dumps(_contents(net)[0]))
     if told == wanted and _same_data(net, again): return
     raise FileError(f"{path} is not written: it reads back as another network")

@@ -67,7 +67,8 @@ def with_weights(r: Recipe, state: dict, data: Data, name: str) -> nn.Module:
 def _check_asked(path: Path, recipe: Optional[Recipe], which: str) -> None:
     "`ValueError` for a recipe or a choice of weights where there is none to make."
     if recipe is not None and (path / "params.yaml").is_file():
-        raise ValueError(f"{path} is the folder of a run, which has its own recipe: leave recipe out")
+        raise ValueError(f"{path} is the folder of a run, which has its own recipe: leave recipe"
+                         " out")
     if recipe is not None and not path.exists():
         raise ValueError(f"{path} is no file; a network of the zoo has its own recipe: leave recipe"
                          " out")
