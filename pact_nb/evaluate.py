@@ -131,7 +131,9 @@ def main(argv: Optional[list[str]] = None) -> int:
         if s.folder.exists() and not s.folder.is_dir():
             raise ValueError(f"out: {s.folder} is a file; name a folder")
         _check_whole(s, bool(bits), a.export)
-        _tell(s, load_for(s, a.other_data), a.part, bits, a.export, a.images)
+        data = load_for(s, a.other_data)
+        if a.export: _check_integers(s, data)
+        _tell(s, data, a.part, bits, a.export, a.images)
     except SaveError as e:
         print(f"stopped: {e}", file=sys.stderr)
         return 1
@@ -151,7 +153,6 @@ def _tell(
     s: Subject, data: Data, part: str, bits: list[int], export: bool, images: Optional[int]
 ) -> None:
     "Write what there is to say, then print it: output that nobody reads costs no file."
-    if export: _check_integers(s, data)
     say, x = unbroken(print), look(s, data, part)
     same = check_against_run(s, x)
     plain = (x.found["weights"], part) in (("best.pt", "test"), (s.name, "test"))

@@ -76,6 +76,7 @@ def _some(batches: Iterator) -> Iterator:
     def stream(): yield first.pop(); yield from batches
     return stream()
 
+# %% ../nbs/5_deploy/17_exports.ipynb #02f38937
 def _counted(batches: Iterable, given: torch.nn.Module, net: IntegerNetwork, told: dict):
     "The batches; on the way, decisions of the network given are compared with those of `net`."
     given = in_evaluation(given).cpu()

@@ -103,9 +103,8 @@ def save_network(
     "Write an integer network into one safetensors file, whole or not at all."
     from safetensors.torch import save
     told, tensors = _contents(net)
-    text = zlib.compress(
-        json.dumps(dict(told, about=about or {}), separators=(",", ":")).encode(), 9
-    )
+    plain = json.dumps(dict(told, about=about or {}), separators=(",", ":"))
+    text = zlib.compress(plain.encode(), 9)
     content = save(
         tensors,
         dict(format=FORMAT, contents=base64.b64encode(text).decode(), sha256=_seal(text, tensors))
