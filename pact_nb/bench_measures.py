@@ -132,11 +132,18 @@ def _line(what: str, without: float, with_: float, kept: bool, n: int) -> dict:
         what=what, without_ms=without, with_ms=with_, ratio=with_ / without, kept=kept, n=n
     )
 
+def _of_rounds(what: str, without: list[float], with_: list[float], kept: bool) -> dict:
+    "A row of interleaved rounds: the ratio is the median of the rounds', with its quartiles."
+    low, ratio, high = quartiles([b / a for a, b in zip(without, with_, strict=True)])
+    row = _line(what, *(1e3 * quartiles(t)[1] for t in (without, with_)), kept, len(without))
+    return row | dict(ratio=ratio, ratio_low=low, ratio_high=high)
+
+# %% ../nbs/lab/05_bench_measures.ipynb #1e085b2e
 def _of_steps(model: str, batch_size: int, image_size: int, rounds: int) -> list[dict]:
     "What a network or its engine switches on and off, in one process."
     t = time_rounds(_both_ways(model, batch_size, image_size), torch.zeros(()), rounds)
     return [
-        _line(what, *(1e3 * quartiles(t[n])[1] for n in (a, b)), kept, rounds)
+        _of_rounds(what, t[a], t[b], kept)
         for what, a, b, kept in (
             ("channels last, nothing fused", "eager", "nhwc", False),
             ("channels last, float network", "float", "float nhwc", False),
@@ -153,8 +160,7 @@ def _of_operators(batch_size: int, image_size: int, rounds: int) -> list[dict]:
     rows = []
     for what, (without, with_) in inside_operators(batch_size, image_size).items():
         t = time_rounds(dict(without=without, with_=with_), torch.zeros(()), rounds)
-        times = (1e3 * quartiles(t[n])[1] for n in ("without", "with_"))
-        rows.append(_line(what, *times, True, rounds))
+        rows.append(_of_rounds(what, t["without"], t["with_"], True))
     return rows
 
 def _of_processes(model: str, batch_size: int, image_size: int, turns: int) -> list[dict]:
