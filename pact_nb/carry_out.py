@@ -45,7 +45,8 @@ from pact_nb.run_reader import (
     Run, asked, batches, build_model, choose_device, edited, experiment, load_recipe_data
 )
 from pact_nb.run_start import (
-    Weights, _calibrate, _check_data, _two_images, check_recipe, find_source, start_from
+    Weights, _calibrate, _check_data, _two_images, check_recipe, find_source, seen_before,
+    start_from
 )
 from pact_nb.run_writing import (
     Job, Log, _go_on, _mark, _save_best, _write_progress, _write_summary
@@ -158,9 +159,9 @@ def in_words(e: RuntimeError, r: Recipe) -> BaseException:
     if isinstance(e, NonFiniteError): return e
     if any(w in text for w in _NO_MEMORY):
         return MemoryError(
-            f"out of memory: a step of {r.batch_size} images does not fit. accumulate"
-            f" {2 * r.accumulate} computes the same gradient in parts; a smaller batch_size, amp"
-            " bfloat16 or a smaller width take less, too"
+            f"out of memory. If a training step of {r.batch_size} images does not fit: accumulate"
+            f" {2 * r.accumulate} computes it in parts (batch norm's statistics are then those of a"
+            " part); a smaller batch_size, amp bfloat16 or a smaller width take less, too"
         )
     if "DataLoader worker" in text:
         return ChildProcessError(
@@ -284,6 +285,7 @@ def _train_from(
     valid = batches(data.valid, r, data, False, job.world) if len(data.valid) else None
     if job.world.main and state is None: write_atomic(job.path / "params.yaml", to_yaml(r))
     _say_begun(job, data)
+    if said := seen_before(r): job.say(said)
     hooks = dict(on_start=lambda f, t: _say_continued(job, state, t),
                  save=lambda f, t: _save(job, data, f, t))
     try:

@@ -92,6 +92,8 @@ def translate_002(words: list[str]) -> Translation:
     f, out = _settings_002(words), Translation()
     if f["version"] == "float":
         out.params = dict(recipe="cifar10_resnet18")
+        odd = [w.partition("=")[0] for w in words if not w.startswith("version")]
+        if odd: out.notes.append(f"{', '.join(odd)}: without effect; version=float rounds nothing")
         return out
     if f["version"] not in ("dorefa", "pact"):
         raise ValueError(f"version must be float, dorefa or pact; got {f['version']!r}")
@@ -112,7 +114,9 @@ def translate_002(words: list[str]) -> Translation:
 def _settings_002(words: list[str]) -> dict:
     "Its settings with those given; `ValueError` for an unknown one."
     known = {"version": "pact", "a_bit": "8", "w_bit": "8", "float_model": None}
-    given = dict(w.rstrip(",").split("=", 1) if "=" in w else (w, "") for w in words)
+    pairs = [w.rstrip(",").split("=", 1) if "=" in w else (w, "") for w in words]
+    given = dict(pairs)
+    if len(given) < len(pairs): raise ValueError(f"a setting is given twice in {' '.join(words)}")
     for k in (k for k in given if k not in known):
         raise ValueError(
             f"unknown setting {k!r}{did_you_mean(k, known)} (known: {', '.join(known)})"
@@ -130,14 +134,12 @@ FLAGS_004 = {
 def translate_004(words: list[str]) -> Translation:
     "A command line of document 004: 1-bit weights, activations with bits by stage, hysteresis."
     f, out = _parsed(words, FLAGS_004), Translation()
-    w, stages = (1 if f["use_quantize_weight"] else 32), [
-        f[f"quantized_layer{i}"] or 2 for i in (1, 2, 3)
-    ]
-    rules = ", ".join(f"layer{i}={w}/{a}" for i, a in enumerate(stages, 1))
+    def given(name, default): return default if f[name] is None else f[name]
+    w, stages = 1 if f["use_quantize_weight"] else 32, (1, 2, 3)
+    rules = ", ".join(f"layer{i}={w}/{given(f'quantized_layer{i}', 2)}" for i in stages)
     out.params = dict(
-        recipe="cifar10_resnet20", lr=0.1 if f["lr"] is None else f["lr"], epochs=f["epoch"] or 200,
-        w_bits=w, a_bits=2, bits_by=rules,
-        log_every=10 if f["print_freq"] is None else f["print_freq"]
+        recipe="cifar10_resnet20", lr=given("lr", 0.1), epochs=given("epoch", 200),
+        w_bits=w, a_bits=2, bits_by=rules, log_every=given("print_freq", 10)
     )
     if f["weight_thres"] and w == 1:
         out.params["hysteresis_abs"] = f["weight_thres"]
@@ -157,12 +159,10 @@ def translate(
 ) -> Translation:
     "A command line of document 000, 001, 002 or 004; `ValueError` for one that is of none of them."
     words = shlex.split(command) if isinstance(command, str) else list(command)
-    while words and (
-        words[0].startswith("python") or "=" not in words[0] and not words[0].startswith("-")
-    ):
-        script = words.pop(0)
-        if script.endswith("CIFAR_MAIN.py"):
-            return translate_004(words)
+    while words and (words[0].startswith("python") or words[0].endswith(".py")):
+        if words.pop(0).endswith("CIFAR_MAIN.py"): return translate_004(words)
+    if words and "=" not in words[0] and not words[0].startswith("-"): raise ValueError(
+        f"{words[0]!r} is neither a flag (--name value) nor a setting (name=value)")
     if not words:
         raise ValueError("no flags: give a command line of source document 000, 001, 002 or 004")
     if "--config" in words:

@@ -202,10 +202,13 @@ def _download(root: Path) -> None:
             " val/<wnid>/*.JPEG there; or name their folder with data_dir"
         ) from e
 
+# %% ../nbs/4_training/05_images.ipynb #0cde7c88
 def _complete(root: Path) -> bool:
     "Whether all shards are there by their names."
-    try: return bool(parquet_shards(root, "train") and parquet_shards(root, "validation"))
-    except ValueError: return False
+    def there(split: str) -> bool:
+        try: return bool(parquet_shards(root, split))
+        except ValueError: return False
+    return there("train") and (there("validation") or there("val"))
 
 # %% ../nbs/4_training/05_images.ipynb #d582423c
 def load_images(

@@ -54,10 +54,8 @@ def _cifar_torchvision(name: str, root: Path, download: bool) -> tuple[Split, Sp
     _, title, folder, _ = _CIFAR[name]
     archive = f"{folder.removesuffix('-batches-py').removesuffix('-python')}-python.tar.gz"
     try:
-        sets = [
-            getattr(torchvision.datasets, name.upper())(root, train=t, download=download)
-            for t in (True, False)
-        ]
+        kind = getattr(torchvision.datasets, name.upper())
+        sets = [kind(root, train=t, download=download) for t in (True, False)]
     except Exception as e:
         raise ValueError(
             f"data_dir {root}: {title} in torchvision's layout is missing or damaged"
@@ -197,10 +195,8 @@ def class_folders(
     "The class folders of `root`; `ValueError` unless both parts have the same classes."
     parts = [root / n for n in held if (root / n).is_dir()]
     if not (root / "train").is_dir() or not parts:
-        raise ValueError(
-            f"data_dir {root}: needs the folders train and {' or '.join(held)}, each with a folder"
-            " for each class"
-        )
+        raise ValueError(f"data_dir {root}: needs the folders train and {' or '.join(held)}, each"
+                         " with a folder for each class")
     train, test = root / "train", parts[0]
     classes, there = _names(train), _names(test)
     for p, names in ((train, classes), (test, there)):
@@ -279,10 +275,8 @@ def index_files(root: Path, classes: list[str]) -> tuple[list[tuple[str, int, in
         files = sorted(file_fact(f) for f in os.scandir(root / c) if not f.name.startswith("."))
         for name, size, _ in files: _check_file(root / c / name, size)
         if not files:
-            raise ValueError(
-                f"{root / c}: no image in it (png, jpg, webp); copy some, or delete the folder in"
-                " both parts"
-            )
+            raise ValueError(f"{root / c}: no image in it (png, jpg, webp); copy some, or delete"
+                             " the folder in both parts")
         found += [(f"{c}/{name}", size, time) for name, size, time in files]
         labels += [i] * len(files)
     if len(found) >= LARGE: _keep_index(root, times, found, labels)
@@ -317,8 +311,9 @@ def _kept_index(root: Path, classes: list[str]) -> Optional[tuple[list, list]]:
         with np.load(_index_file(root)) as z: a = dict(z)
         times = [os.stat(root / c).st_mtime_ns for c in classes]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile): return None
-    if a["times"].tolist() != times or a["labels"].max() != len(classes) - 1: return None
     names = [os.fsdecode(n) for n in a["names"].tolist()]
+    same = list(dict.fromkeys(n.partition("/")[0] for n in names)) == classes
+    if not same or a["times"].tolist() != times: return None
     found = list(zip(names, a["sizes"].tolist(), a["changed"].tolist()))
     for name, *fact in found[:: max(1, len(found) // 256)]:
         try: now = list(file_fact(root / name)[1:])

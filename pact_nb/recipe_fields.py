@@ -150,8 +150,8 @@ class _Loop:
     epochs: int = _f(200, "passes over the training part", lo=1)
     batch_size: int = _f(128, "images a step, over all processes together", lo=2)
     accumulate: int = _f(
-        1, "parts in which a batch is computed to save memory; the gradient is that of the whole"
-        " batch", lo=1)
+        1, "parts in which a batch is computed to save memory; batch norm's statistics are those of"
+        " a part", lo=1)
     seed: int = _f(0, "of weights, held-out part, order and augmentation", lo=0, hi=2**31 - 1)
     amp: str = _f("off", "autocast to bfloat16 or float16 (with loss scaling), or off",
                   choices=("off", "bfloat16", "float16"))

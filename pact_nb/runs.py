@@ -19,8 +19,7 @@ from .checkpoints import Interrupted, SaveError, Watch, unbroken
 from .evaluation import record
 from .parallel import leave
 from .recipe_fields import Recipe
-from .recipes import from_params
-from .run_folders import _is_of, read_params, run_name, same_name, status_of
+from .run_folders import _is_of, over, read_params, run_name, same_name, status_of
 from .run_reader import Run, _without_seed, batches, experiment
 from .alpha_guards import NonFiniteError
 from .utils import find_root
@@ -143,18 +142,23 @@ def _asked_for(args: argparse.Namespace, rest: list[str]) -> Recipe:
     unknown = {w[2:].split("=")[0]: None for w in rest if w.startswith("--")}
     if rest and not unknown:
         raise ValueError(f"cannot read {' '.join(rest)}; parameters are written --name value")
-    base = read_params(args.params) if args.params else {}
-    r = from_params({**base, **given, **unknown})
-    if args.seeds is not None and args.seeds < 1:
-        raise ValueError(f"seeds must be 1 or more; got {args.seeds}")
-    if args.seeds and r.run_dir:
-        raise ValueError("run_dir names one folder; leave it out with --seeds")
+    r = over(read_params(args.params) if args.params else {}, {**given, **unknown})
+    if args.seeds is not None: _check_seeds(args.seeds, r, given)
     return r
 
+def _check_seeds(n: int, r: Recipe, given: dict) -> None:
+    if n < 1: raise ValueError(f"seeds must be 1 or more; got {n}")
+    if "seed" in given: raise ValueError("seed is one, seeds are 0 to N-1: give one of the two")
+    if r.run_dir: raise ValueError("run_dir names one folder; leave it out with --seeds")
+
+# %% ../nbs/4_training/32_runs.ipynb #3259a343
 def _carry_out(argv: Optional[list[str]]) -> int:
     "What the words ask for: runs read together, several seeds, or one run."
     args, rest = _parser().parse_known_args(argv)
     if args.collect:
+        more = [f"--{k}" for k, v in vars(args).items() if v is not None and k != "collect"]
+        if more or rest: raise ValueError("--collect reads finished runs and trains nothing; beside"
+                                          f" it stands {(more + rest)[0]}")
         print(json.dumps(collect([Run(p) for p in args.collect]), indent=1))
         return 0
     r = _asked_for(args, rest)
