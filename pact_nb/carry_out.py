@@ -41,9 +41,8 @@ from pact_nb.run_folders import (
     OTHER_RUNS, _TORCHVISION, _continues, _own_rest, find_folder, is_weights, status_of
 )
 from .run_promise import continued_as, environment
-from pact_nb.run_reader import (
-    Run, asked, batches, build_model, choose_device, edited, experiment, load_recipe_data
-)
+from .run_reader import (
+    Run, asked, batches, build_model, choose_device, edited, experiment, load_recipe_data)
 from pact_nb.run_start import (
     Weights, _calibrate, _check_data, _two_images, check_recipe, find_source, seen_before,
     start_from

@@ -63,10 +63,8 @@ def _cifar_torchvision(name: str, root: Path, download: bool) -> tuple[Split, Sp
             " it again; without a network, fetch the files elsewhere and name their folder with"
             " data_dir"
         ) from e
-    return tuple(
-        Split(torch.tensor(s.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(s.targets))
-        for s in sets
-    )
+    x = [torch.tensor(s.data).permute(0, 3, 1, 2).contiguous() for s in sets]
+    return tuple(Split(p, torch.tensor(s.targets)) for p, s in zip(x, sets))
 
 # %% ../nbs/4_training/03_readers.ipynb #7c18b14d
 def _where(

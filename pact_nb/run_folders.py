@@ -41,7 +41,7 @@ def notebook_recipe(
 # %% ../nbs/4_training/24_run_folders.ipynb #98e536a2
 def over(told: dict, given: dict, say: Callable[[str], None] = print) -> Recipe:
     "The recipe of a file's parameters with others over them; what the file has as None stays so."
-    r = from_params({k: v for k, v in told.items() if v is not None} | given, say)
+    r = from_params(told | given, say)
     none = {k: None for k, v in told.items() if v is None and k not in given}
     return replace(r, **none) if none else r
 

@@ -7,16 +7,11 @@ from pact_nb.studies import read_study
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 STUDIES = sorted(RESULTS.glob("study-*.json"))
-# made before a result had to name its commit; the next run of their pages replaces them
-OLD = ("study-integer-cifar10",)
 
 
 @pytest.mark.parametrize("file", STUDIES, ids=lambda f: f.stem)
 def test_made_by_committed_code(file):
     rows = read_study(file)
-    if file.stem in OLD:
-        assert any(r["dirty"] for r in rows.values()), f"{file.stem} is clean now: take it off OLD"
-        return
     for name, row in rows.items():
         assert row["dirty"] is False, f"{name}: made by code that was not committed"
         assert all(re.fullmatch("[0-9a-f]{40}", c) for c in row["commit"].split(" and ")), name
@@ -26,7 +21,7 @@ def test_one_number_for_one_thing():
     same = {}
     for file in STUDIES:
         for name, row in read_study(file).items():
-            if file.stem in OLD or row["recipe"]["init"] or row["recipe"]["teacher"]: continue
+            if row["recipe"]["init"] or row["recipe"]["teacher"]: continue
             machine = [row[k] for k in ("device_name", "torch", "threads")] if row["test"] else []
             for seed, top1 in zip(row["seeds"], row["test"]):
                 asked = {k: v for k, v in row["recipe"].items() if k not in ("seed", "data_dir")}
