@@ -37,8 +37,8 @@ activations: $(STAMP)  ## data/activations.npz, read by the page on errors: what
 	$(BIN)/python -m pact_nb.runs --w_bits 32 --a_bits 32 --activation relu --run_dir runs/activations
 	$(BIN)/python -c "from pact_nb.runs import Run, save_activations; save_activations(Run('runs/activations'), 'data/activations.npz')"
 
-cifar10: $(STAMP)  ## the runs of results/cifar10/plan.yaml in the background, days of them; DATA=folder; stop and start at any time
-	$(BIN)/python -m pact_nb.queue results/cifar10/plan.yaml $(if $(DATA),--data_dir $(DATA))
+cifar10: $(STAMP)  ## the runs of results/cifar10/plan.yaml (or PLAN=file) in the background, days of them; DATA=folder; stop and start at any time
+	$(BIN)/python -m pact_nb.queue $(or $(PLAN),results/cifar10/plan.yaml) $(if $(DATA),--data_dir $(DATA))
 
 mutants: $(STAMP)  ## deliberate errors, one at a time: which does no test find? half an hour; the table goes into CONTRIBUTING.md
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/mutants.py --write
