@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import json
 import os
 from pathlib import Path
+import re
 import shutil
 import signal
 import subprocess
@@ -188,9 +189,9 @@ def keep(places: Places, name: str) -> None:
 
 def _without_folders(kept: Path) -> None:
     "Leave folders of this machine out of what was kept of a run."
-    lines = (kept / "params.yaml").read_text(encoding="utf8").splitlines()
-    lines = ["data_dir: null" if s.startswith("data_dir:") else s for s in lines]
-    write_atomic(kept / "params.yaml", "\n".join(lines) + "\n")
+    text = (kept / "params.yaml").read_text(encoding="utf8")
+    text = re.sub(r"(?m)^data_dir: .*", "data_dir: null", text)
+    write_atomic(kept / "params.yaml", re.sub(r"(?m)^(init|teacher): .*/", r"\1: ", text))
     if not (kept / "summary.json").is_file(): return
     told = json.loads((kept / "summary.json").read_text(encoding="utf8"))
     told["recipe"] = portable(told["recipe"])
@@ -251,11 +252,8 @@ def clone_at(root: Path, commit: str, home: Path) -> Path:
 
 # %% ../nbs/6_experiments/17_queue.ipynb #e05d2df0
 def start_workers(
-    plan_file: Path,
-    clone: Path,  # whose code they run
-    home: Path,
-    workers: int,
-    data_dir: Optional[str],
+    plan_file: Path, clone: Path,  # whose code they run
+    home: Path, workers: int, data_dir: Optional[str],
 ) -> list[subprocess.Popen]:
     "Start so many processes at the lowest priority, one thread each, with the code of the clone."
     own = {"PYTHONPATH": str(clone), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
@@ -313,12 +311,14 @@ def main(argv: Optional[list[str]] = None) -> int:
     except RuntimeError as e: print(f"error: {e}", file=sys.stderr); return 1
     except KeyboardInterrupt as e: print(e or "stopped", file=sys.stderr); return 130
 
+# %% ../nbs/6_experiments/17_queue.ipynb #ac55af96
 def _keep_all(plan: Plan, places: Places) -> int:
     "Checkpoints of all runs that have begun and are not finished."
     for n in open_runs(plan, places):
         if status_of(places.folder(n)) in ("unfinished", "paused"):
             keep(places, n)
             print(f"{n}: kept")
+    for f in (places.out / "kept").glob("*/params.yaml"): _without_folders(f.parent)
     return 0
 
 # %% ../nbs/6_experiments/17_queue.ipynb #4219c461

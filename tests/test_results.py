@@ -33,6 +33,16 @@ def test_one_number_for_one_thing():
 
 
 def test_no_machine_in_results():
-    for file in RESULTS.rglob("*.json"):
+    for file in (f for kind in ("json", "yaml", "csv") for f in RESULTS.rglob(f"*.{kind}")):
         text = file.read_text(encoding="utf8")
-        assert not re.search(r'"(/home|/root|/work|/tmp|[A-Z]:\\\\)', text), file
+        assert not re.search(r'["\s](/home/|/root/|/work/|/tmp/|[A-Z]:\\\\)', text), file
+
+
+def test_no_machine_in_outputs():
+    for file in (RESULTS.parent / "nbs").rglob("*.ipynb"):
+        if ".ipynb_checkpoints" in file.parts: continue
+        cells = json.loads(file.read_text(encoding="utf8"))["cells"]
+        for cell in (c for c in cells if c.get("outputs")):
+            text = json.dumps(cell["outputs"])
+            assert not re.search(r"[\"\s](/home/|/root/|/work/)|site-packages", text), (
+                f"{file.name}, cell {cell['id']}: a path of the machine that ran it")
