@@ -166,7 +166,7 @@ def _odd_codes(off: Tensor, top: int, share: float, far: float) -> bool:
     if far and top <= 15: share = 0.15  # measured: at most 0.03 in 14 trained networks
     near = max(1, math.ceil(far * top))
     n, beyond = int((off > 0).sum()), int((off > near).sum())
-    worst = max(near, 3) if far else 1
+    worst = max(3, far * top) if far else 1
     return off.max() > worst or n > share * off.numel() + 2 or beyond > 0.05 * off.numel() + 2
 
 def check_found(net: IntegerNetwork, made: Exported, got: dict[str, np.ndarray], x: Tensor) -> None:
