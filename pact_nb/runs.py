@@ -148,7 +148,8 @@ def _asked_for(args: argparse.Namespace, rest: list[str]) -> Recipe:
 
 def _check_seeds(n: int, r: Recipe, given: dict) -> None:
     if n < 1: raise ValueError(f"seeds must be 1 or more; got {n}")
-    if "seed" in given: raise ValueError("seed is one, seeds are 0 to N-1: give one of the two")
+    if "seed" in given or r.seed:  # 0, as every params.yaml of a run has it, is among them
+        raise ValueError(f"seed is one, {r.seed}, seeds are 0 to N-1: give one of the two")
     if r.run_dir: raise ValueError("run_dir names one folder; leave it out with --seeds")
 
 # %% ../nbs/4_training/32_runs.ipynb #3259a343
