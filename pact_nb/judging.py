@@ -118,8 +118,8 @@ def image_by_image(
 
 # %% ../nbs/4_training/39_judging.ipynb #7b59db67
 def hits(
-    predicted: Sequence[int],  # image → class, of one network
-    labels: Sequence[int],  # the true ones; `ValueError` for another number
+    predicted: Sequence,  # image → class, of one network; the queue keeps a text, a digit an image
+    labels: Sequence,  # the true ones, alike; `ValueError` for another number
 ) -> list[bool]:  # image → whether it is right
     "Which images a network has decided right."
     return [a == b for a, b in zip(predicted, labels, strict=True)]
