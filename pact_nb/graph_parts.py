@@ -12,7 +12,7 @@ from typing import Any
 from torch import fx, nn
 from torch.fx.graph_module import _CodeOnlyModule, reduce_graph_module
 import torch.nn.functional as F
-from .levels import clip_limit, first_input
+from .levels import clip_limit, first_input, op_name
 from .pact import PACT
 from .tracing import TraceError
 
@@ -28,28 +28,49 @@ class ByMode(nn.Module):
     def forward(self, training: Any, evaluation: Any) -> Any:
         return training if self.training else evaluation
 
-def _writes(n: fx.Node) -> bool:
+def _writes(n: fx.Node, mods: dict) -> bool:
     "Whether a node changes what it reads."
+    if n.op == "call_module": return bool(getattr(mods.get(n.target), "inplace", False))
     name = n.target if isinstance(n.target, str) else getattr(n.target, "__name__", "")
-    in_place = n.op != "call_module" and name.endswith("_") and not name.endswith("__")
+    in_place = name.endswith("_") and not name.endswith("__")
     return in_place or n.target in _WRITES or bool(n.kwargs.get("inplace"))
 
-_VIEWS = (
-    "getitem view reshape flatten chunk split unbind narrow select squeeze unsqueeze transpose"
-    " permute t".split()
-)
+_PARTS = "getitem chunk split tensor_split unbind narrow select".split()
+_VIEWS = [*_PARTS, *"""
+view reshape flatten ravel squeeze unsqueeze transpose swapaxes swapdims permute movedim moveaxis t
+T mT contiguous float to type_as view_as reshape_as expand expand_as unflatten unfold diagonal
+detach dropout dropout1d dropout2d dropout3d alpha_dropout Identity Flatten Unflatten Dropout
+Dropout1d Dropout2d Dropout3d AlphaDropout
+""".split()]  # what may share its input's memory
 
 # %% ../nbs/2_networks/03_graph_parts.ipynb #adf09e02
-def _written(graph: fx.Graph) -> None:
+def _written(graph: fx.Graph, model: nn.Module) -> None:
     """After a node has changed what it read, later readers of that read the node. `TraceError`
-    where only a part was changed."""
-    order = {n: i for i, n in enumerate(graph.nodes)}
+    where they read it under another name, or where no gradient was to pass."""
+    mods, order = dict(model.named_modules()), {n: i for i, n in enumerate(graph.nodes)}
     later = lambda n: lambda user: order[user] > order[n]
-    for n in [n for n in graph.nodes if _writes(n) and n.args and isinstance(n.args[0], fx.Node)]:
-        base = n.args[0]
+    for n in [n for n in graph.nodes if _writes(n, mods) and isinstance(first_input(n), fx.Node)]:
+        base = first_input(n)
         base.replace_all_uses_with(n, later(n))
-        if _base(base) is not base and any(map(later(n), _base(base).users)):
-            raise TraceError("its forward changes a part of a tensor in-place")
+        root, part = _base(base, mods), _is_part(base, mods)
+        free = root.meta.get("no_grad") and root.op != "get_attr" or _is_buffer(model, root)
+        if n.meta.get("no_grad") and not free:
+            raise TraceError("its forward changes a tensor in-place where gradients are off")
+        names = [m for m in graph.nodes if m is not base and order[m] < order[n]
+                 and _base(m, mods) is root and not (part and _is_part(m, mods))]
+        if any(later(n)(u) for m in names for u in m.users):
+            raise TraceError(f"its forward changes {'a part of ' * part}a tensor in-place that it"
+                             " reads by another name")
+
+def _is_part(n: fx.Node, mods: dict) -> bool:
+    "Whether a node shows a piece of a tensor, beside which others may lie."
+    while (name := _view_name(n, mods)) in _VIEWS:
+        if name in _PARTS: return True
+        n = first_input(n)
+    return False
+
+def _is_buffer(model: nn.Module, n: fx.Node) -> bool:
+    return n.op == "get_attr" and n.target in dict(model.named_buffers())
 
 def _alike(t: fx.Node, e: fx.Node, args: tuple, kwargs: dict) -> bool:
     "Whether `t` does what `e` does, but for the argument `training`."
@@ -61,28 +82,36 @@ def _alike(t: fx.Node, e: fx.Node, args: tuple, kwargs: dict) -> bool:
     )
 
 # %% ../nbs/2_networks/03_graph_parts.ipynb #9fe71720
-def _base(n: fx.Node) -> fx.Node:
+def _view_name(n: fx.Node, mods: dict) -> str:
+    "The name of a call whose first input is a node; 'T' for the attribute."
+    if n.op in ("placeholder", "get_attr", "output"): return ""
+    if not isinstance(first_input(n), fx.Node): return ""
+    return n.args[1] if n.target is getattr else op_name(n, mods)
+
+def _base(n: fx.Node, mods: dict) -> fx.Node:
     "The node whose values `n`, a view perhaps, shows."
-    while getattr(n.target, "__name__", n.target) in _VIEWS and isinstance(n.args[0], fx.Node):
-        n = n.args[0]
+    while _view_name(n, mods) in _VIEWS: n = first_input(n)
     return n
 
 # %% ../nbs/2_networks/03_graph_parts.ipynb #eccd0d47
-def _merged(train: fx.Graph, evaluation: fx.Graph) -> tuple[fx.Graph, list[fx.Node], bool]:
+def _merged(
+    train: fx.Graph, evaluation: fx.Graph, mods: dict
+) -> tuple[fx.Graph, list[fx.Node], bool]:
     """Both graphs in `train`; dropouts that depend on the mode; whether the results differ by
     mode. `TraceError` if they cannot be one."""
-    same, drop, last = {}, [], next(n for n in train.nodes if n.op == "output")
+    added, same, drop, last = [], {}, [], next(n for n in train.nodes if n.op == "output")
     left = OrderedDict.fromkeys(n for n in train.nodes if n is not last)
     for e in evaluation.nodes:
         args, kwargs = fx.node.map_arg((e.args, e.kwargs), same.__getitem__)
         if e.op == "output": break
-        same[e] = next((t for t in left if _alike(t, e, args, kwargs)), None) or _added(
-            train, last, e, args, kwargs
-        )
+        same[e] = next((t for t in left if _alike(t, e, args, kwargs)), None)
+        if same[e] is None: added.append(_added(train, last, e, args, kwargs, mods))
+        same[e] = same[e] or added[-1]
         left.pop(same[e], None)
         if same[e].kwargs != kwargs: drop.append(same[e])
-    if any(_writes(n) and _base(n.args[0]) not in left for n in left):
+    if any(_writes(n, mods) and _base(first_input(n), mods) not in left for n in left):
         raise TraceError("in training its forward changes a tensor in-place that evaluation reads")
+    _check_added(train, added, mods)
     differ = last.args != args
     if differ:
         with train.inserting_before(last):
@@ -90,13 +119,23 @@ def _merged(train: fx.Graph, evaluation: fx.Graph) -> tuple[fx.Graph, list[fx.No
     return train, drop, differ
 
 # %% ../nbs/2_networks/03_graph_parts.ipynb #206dfb16
-def _added(graph: fx.Graph, last: fx.Node, e: fx.Node, args: tuple, kwargs: dict) -> fx.Node:
+def _added(
+    graph: fx.Graph, last: fx.Node, e: fx.Node, args: tuple, kwargs: dict, mods: dict
+) -> fx.Node:
     """A node that only evaluation has, put before the result; harmless in training as it holds
     nothing and changes nothing."""
-    if e.op not in ("call_function", "call_method") or _writes(e):
+    if e.op not in ("call_function", "call_method") or _writes(e, mods):
         raise TraceError("its forward differs between training and evaluation")
     with graph.inserting_before(last):
         return graph.create_node(e.op, e.target, args, kwargs, name=e.name)
+
+def _check_added(graph: fx.Graph, added: list[fx.Node], mods: dict) -> None:
+    "`TraceError` where a node that was put at the end reads what was changed in-place before."
+    place = lambda n: n.target if n.op == "get_attr" else n
+    changed = {place(_base(first_input(w), mods)): w for w in graph.nodes if _writes(w, mods)}
+    for i in [i for n in added for i in n.all_input_nodes if i not in added]:
+        if changed.get(place(_base(i, mods)), i) is not i:
+            raise TraceError("in evaluation its forward reads a tensor before it is changed")
 
 # %% ../nbs/2_networks/03_graph_parts.ipynb #bbc79208
 class Part(nn.Module):

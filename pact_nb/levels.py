@@ -48,7 +48,9 @@ _PAIRS = (
 # %% ../nbs/2_networks/01_levels.ipynb #ad02b296
 def operands(node: fx.Node, mods: dict) -> list:
     "The inputs whose values the result is made of: nodes and numbers."
-    if op_name(node, mods) in _PAIRS:
+    name = op_name(node, mods)
+    if name == "min" and isinstance(argument(node, 1, "other"), fx.Node): name = "minimum"
+    if name in _PAIRS:
         named = [node.kwargs[k] for k in ("input", "other", "mat2") if k in node.kwargs]
         return [*node.args[:2], *named]
     first = first_input(node)
@@ -115,8 +117,10 @@ def _keeps_sign(node: fx.Node, mods: dict) -> bool:
     "Whether a call makes nothing negative of what is not negative."
     name = op_name(node, mods)
     if name in ("interpolate", "upsample", "Upsample"): return _mode(node, mods) != "bicubic"
-    if name in ("pad", "to"): return name == "to" or argument(node, 3, "value", 0) >= 0
-    if name in ("clamp", "clip", "clamp_max"): return _bounds(node, mods)[1] >= 0
+    if name in ("pad", "to"): return name == "to" or (argument(node, 3, "value") or 0) >= 0
+    if name in ("clamp", "clip", "clamp_max", *_HARDS):
+        high = _bounds(node, mods)[1]
+        return isinstance(high, (int, float)) and high >= 0
     return name in KEEP_SIGN and node.kwargs.get("alpha", 1) >= 0
 
 # %% ../nbs/2_networks/01_levels.ipynb #491d3ed9

@@ -11,19 +11,19 @@ import warnings
 from torch import fx, nn
 from .binary import check_scale, check_width
 from .core import FLOAT, check_bits, parse_bits_by
-from .graph import judge, read_network
+from .graph import judge, read_network, whole_numbers
 from .levels import first_input, source_of
 from .pact import PACT, FixedClip, SignedPACT, check_grad
 from .scales import UNTRACED, _quantize_modules, _scales
 from pact_nb.shortcuts import (
-    _activations, _calls, _convertible, _drop_grids, _float_shortcut, _quantized_shortcuts,
-    _shortcuts, _sum_grids
+    _activations, _calls, _convertible, _data, _drop_grids, _float_shortcut,
+    _quantized_shortcuts, _shortcuts, _sum_grids
 )
 from .tracing import TraceError, check_network, copied
 from .weight_layers import QUANTIZED, QuantWeight, check_quantizer, quantized_type
 from pact_nb.wiring import (
-    LEAVES, Plan, _check_rules, _drop_float_inputs, _insert_input, _layers_beyond, _override,
-    _replace_activation, _sites, _weight_nodes
+    LEAVES, Plan, _buffer_kernels, _check_rules, _drop_float_inputs, _insert_input,
+    _layers_beyond, _override, _replace_activation, _sites, _weight_nodes
 )
 
 # %% ../nbs/2_networks/10_quantize.ipynb #2f4df8a6
@@ -72,7 +72,8 @@ def _quantize_graph(gm: fx.GraphModule, plan: Plan) -> list[str]:
 # %% ../nbs/2_networks/10_quantize.ipynb #a51c213f
 def _quantize_activations(gm: fx.GraphModule, plan: Plan) -> None:
     "A PACT, of its bits, for each activation that some converted layer comes behind."
-    nodes, mods, used, wanted = _activations(gm), dict(gm.named_modules()), {}, {}
+    nodes = [n for n in _activations(gm) if n in _data(gm) and n.name not in plan.whole]
+    mods, used, wanted = dict(gm.named_modules()), {}, {}
     sites, layers = _sites(nodes), set(plan.layers)
     for n in nodes:
         if not _layers_beyond(n, plan.known, up=False) & layers: continue
@@ -194,8 +195,8 @@ def _convert(model: nn.Module, plan: Plan, x: Any) -> tuple[nn.Module, list[str]
         _quantize_modules(low, plan)
         low.untraced = str(e)
         return low, [_BY_MODULE.format(e)]
-    if x is not None: judge(low, model, x, lost)
-    return low, lost + _quantize_graph(low, plan)
+    if x is not None: judge(low, model, x, lost); plan.whole = whole_numbers(low, x)
+    return low, lost + _quantize_graph(low, plan) + _buffer_kernels(low)
 
 # %% ../nbs/2_networks/10_quantize.ipynb #b07df0fb
 def report(model: nn.Module) -> list[dict]:

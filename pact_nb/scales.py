@@ -10,6 +10,7 @@ import math
 from typing import Optional
 from torch import Tensor, fx, nn
 import torch
+from .levels import ADDS
 from .pact import PACT, FixedClip
 from .quant_weight import QuantWeight, _keep
 from .shortcuts import _NORMS, _calls
@@ -19,12 +20,17 @@ from .wiring import Plan, _new_pact, _override, _stays
 
 # %% ../nbs/2_networks/09_scales.ipynb #3f6ab7a9
 def _restored(n: fx.Node, norms: dict) -> bool:
-    """Whether a norm below the layer takes its scale out: one that has no statistics of the old
-    scale."""
-    below, todo = set(), list(n.users)
+    """Whether a norm below the layer takes its scale out: a batch norm that has no statistics of
+    the old scale, or, before a sum that needs the scale, a norm without any."""
+    below, alone, todo = set(), set(), [(u, True) for u in n.users]
     while todo:
-        if (u := todo.pop()) not in below: below.add(u); todo += u.users
-    mine = [m for u, m in norms.items() if u in below]
+        u, mine = todo.pop()
+        mine = mine and not (u.target in (*ADDS, "add", "add_") and len(u.all_input_nodes) > 1)
+        if u in (alone if mine else below): continue
+        below.add(u); alone |= {u} if mine else set()
+        todo += [(v, mine) for v in u.users]
+    counts = lambda m: getattr(m, "num_batches_tracked", None) is not None
+    mine = [m for u, m in norms.items() if u in (below if counts(m) else alone)]
     return bool(mine) and not any(_trained(m) for m in mine)
 
 def _trained(m: nn.Module) -> bool:
@@ -101,7 +107,9 @@ def _quantize_modules(model: nn.Module, plan: Plan) -> None:
         m.__class__, m.at = quantized_type(m)[0], name
         m.set_bits(w, a_bits=a, note=UNTRACED, **plan.weights)
         lost = not before and m.takes_scale() and plan.keep_scale is not False
-        if lost and (plan.keep_scale or not norms or any(map(_trained, norms))): _keep(m)
+        fresh = norms and all(getattr(b, "num_batches_tracked", None) is not None
+                              and not _trained(b) for b in norms)
+        if lost and (plan.keep_scale or not fresh): _keep(m)
     if plan.activation != "relu": _replace_modules(model, plan)
 
 # %% ../nbs/2_networks/09_scales.ipynb #a4d1c777

@@ -6,8 +6,10 @@
 __all__ = []
 
 # %% ../nbs/2_networks/08_shortcuts.ipynb #e6cbba08
+import operator
 from typing import Any
 from torch import fx, nn
+import torch
 from .levels import ADDS, KEEP, argument, clip_limit, first_input, op_name, source_of
 from .core import FLOAT
 from .pact import PACT, SignedPACT
@@ -25,6 +27,13 @@ def _activations(gm: fx.GraphModule) -> list[fx.Node]:
     mods = dict(gm.named_modules())
     return [n for n in gm.graph.nodes if clip_limit(n, mods) is not None or _calls(n, mods, PACT)]
 
+def _data(gm: fx.GraphModule) -> set[fx.Node]:
+    "The nodes that depend on an input; all others are made of parameters alone."
+    data = set()
+    for n in gm.graph.nodes:
+        if n.op == "placeholder" or data & set(n.all_input_nodes): data.add(n)
+    return data
+
 def _calls(node: fx.Node, mods: dict, kinds: Any) -> bool:
     return node.op == "call_module" and isinstance(mods[node.target], kinds)
 
@@ -35,11 +44,13 @@ def _above(nodes: set) -> set:
     return found
 
 # %% ../nbs/2_networks/08_shortcuts.ipynb #1df4926d
+_SUBTRACTS = (operator.sub, operator.isub, torch.sub, torch.subtract)
+
 def _shortcut_side(node: fx.Node, acts: set) -> fx.Node | None:
     "Which side of a sum is the shortcut of a residual block, if one is."
     sides = (
         [argument(node, i, name) for i, name in enumerate(("input", "other"))]
-        if node.target in (*ADDS, "add", "add_")
+        if node.target in (*ADDS, *_SUBTRACTS, "add", "add_", "sub", "sub_")
         else []
     )
     if not all(isinstance(s, fx.Node) for s in sides): return None
@@ -70,9 +81,7 @@ def _path(
             and not _calls(node, mods, (*_NORMS, PACT, QuantWeight))
             and not _convertible(node, mods)
         ):
-            return (
-                path, None, "" if node.target in ADDS else op_name(node, mods) or str(node.target)
-            )
+            return path, None, op_name(node, mods) or str(node.target)
         path.append(node); node = first_input(node)
     return path, node, ""
 
@@ -139,11 +148,9 @@ def _quantized_shortcuts(gm: fx.GraphModule) -> None:
 # %% ../nbs/2_networks/08_shortcuts.ipynb #48024dac
 def _sums(gm: fx.GraphModule) -> list[fx.Node]:
     "Every sum of two tensors that follow the image."
-    data, found = set(), []
-    for n in gm.graph.nodes:
-        if n.op == "placeholder" or data & set(n.all_input_nodes): data.add(n)
-        if n.target in (*ADDS, "add", "add_") and all(s in data for s in _sides(n)): found.append(n)
-    return found
+    data = _data(gm)
+    return [n for n in gm.graph.nodes
+            if n.target in (*ADDS, "add", "add_") and all(s in data for s in _sides(n))]
 
 def _sides(n: fx.Node) -> list: return [argument(n, i, k) for i, k in enumerate(("input", "other"))]
 

@@ -6,6 +6,7 @@
 __all__ = ['CONTAINERS', 'WEIGHTED', 'TraceError', 'unwrap', 'check_network', 'copied', 'is_torchs', 'NetworkTracer']
 
 # %% ../nbs/2_networks/02_tracing.ipynb #8410d445
+import builtins
 from collections import OrderedDict
 from contextlib import ExitStack, contextmanager
 import copy
@@ -19,6 +20,7 @@ import numpy as np
 from torch import Tensor, fx, nn
 import torch.nn.functional as F
 import torch.utils.checkpoint
+from .utils import first_change, state_of
 
 # %% ../nbs/2_networks/02_tracing.ipynb #7dee7750
 class TraceError(ValueError):
@@ -85,7 +87,8 @@ WEIGHTED = (
     nn.ConvTranspose3d
 )
 
-_is_grad_enabled = torch.is_grad_enabled  # the real one, while a guard stands in its place
+# the real ones, while guards stand in their places
+_is_grad_enabled, _is_autocast_enabled = torch.is_grad_enabled, torch.is_autocast_enabled
 
 def is_torchs(m: nn.Module) -> bool:
     "A module of torch's own that is no container: fx does not look inside."
@@ -95,15 +98,20 @@ def is_torchs(m: nn.Module) -> bool:
 
 # %% ../nbs/2_networks/02_tracing.ipynb #3102382b
 class _Value(fx.Proxy):
-    "fx's symbol, for which `y += z` changes y, as it does for a tensor."
-    def __iadd__(self, other):
-        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
-    def __isub__(self, other):
-        return self.tracer.create_proxy("call_function", operator.isub, (self, other), {})
+    "fx's symbol, which `y += z` changes, as it does a tensor; nobody else may set a part of it."
+    def __setattr__(self, name, value):
+        if name not in ("tracer", "node"): raise TraceError(f"its forward sets {name} of a tensor")
+        super().__setattr__(name, value)
     def __setitem__(self, key, value):
         raise TraceError("its forward assigns to a part of a tensor, in-place")
-    def __imul__(self, other):
-        return self.tracer.create_proxy("call_function", operator.imul, (self, other), {})
+
+def _changes_it(function: Callable) -> Callable:
+    def method(self, other):
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
+    return method
+
+for _op in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow"):
+    setattr(_Value, f"__{_op}__", _changes_it(getattr(operator, _op)))
 
 # %% ../nbs/2_networks/02_tracing.ipynb #29d920cb
 class _Noting(fx.Tracer):
@@ -135,14 +143,21 @@ class NetworkTracer(_Noting):
         names = _argument_names(root_fn, self.inputs)
         return root_fn, [self.root, *(self.create_proxy("placeholder", n, (), {}) for n in names)]
 
+    def trace(self, root, concrete_args=None):
+        self.at_start = {m: state_of(m) for m in root.modules()}
+        return super().trace(root, concrete_args)
+
     def call_module(self, m, forward, args, kwargs):
+        leaf = self.is_leaf_module(m, self.path_of_module(m))
+        if leaf and (changed := first_change(self.at_start.get(m, {}), state_of(m))):
+            raise TraceError(f"its forward changes {changed} of {self.path_of_module(m)}")
         if isinstance(m, _NORM_TYPES) and not self.is_leaf_module(m, ""):
             with _norm_as_node(self, m): return super().call_module(m, forward, args, kwargs)
         return super().call_module(m, forward, args, kwargs)
 
 # %% ../nbs/2_networks/02_tracing.ipynb #e30ad448
 def _autocast() -> tuple[bool, bool]:
-    return torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")
+    return _is_autocast_enabled("cpu"), _is_autocast_enabled("cuda")
 
 def _argument_names(forward: Callable, n: int) -> list[str]:
     "Names of the first `n` arguments of `forward`, and of all others that have no default."
@@ -210,12 +225,12 @@ def _plain_norms(model: nn.Module, *graphs: fx.Graph) -> None:
 
 # %% ../nbs/2_networks/02_tracing.ipynb #cadbd06a
 def _plain_state(model: nn.Module) -> dict:
-    "Numbers and texts that the modules hold as attributes, and what tensors they have."
-    kinds = (int, float, str, bool, type(None), tuple)
-    own = {(n, k): v for n, m in model.named_modules() for k, v in vars(m).items()
-           if not k.startswith("_") and k != "training" and isinstance(v, kinds)}
-    tensors = {n: id(t) for n, t in (*model.named_buffers(), *model.named_parameters())}
-    return own | tensors
+    "What the modules hold as attributes, and what tensors they have."
+    own = {f"{n}.{k}".lstrip("."): v
+           for n, m in model.named_modules() for k, v in state_of(m).items()}
+    return own | {n: id(t) for n, t in _tensors(model)}
+
+def _tensors(model: nn.Module) -> list: return [*model.named_buffers(), *model.named_parameters()]
 
 def _random_state() -> tuple:
     "Of torch, of Python and of numpy."
@@ -233,7 +248,8 @@ def _random_kept():
 @contextmanager
 def _guarded(model: nn.Module):
     "`TraceError` if the trace inside draws random numbers or changes the network."
-    before, values = _plain_state(model), {n: b.clone() for n, b in model.named_buffers()}
+    before, values = _plain_state(model), {n: t.detach().clone() for n, t in _tensors(model)}
+    held = [dict(vars(m)) for m in model.modules()]  # what is held keeps its identity
     with _random_kept():
         drawn = _random_state()
         yield
@@ -241,21 +257,41 @@ def _guarded(model: nn.Module):
             raise TraceError(
                 "its forward draws random numbers in Python, which a graph would freeze"
             )
-    after = _plain_state(model)
-    if changed := [k for k in before.keys() | after.keys() if before.get(k) != after.get(k)]:
-        name = changed[0] if isinstance(changed[0], str) else ".".join(filter(None, changed[0]))
+    if name := first_change(before, _plain_state(model)):
         raise TraceError(
             f"its forward changes the attribute {name}, which a graph would do once only"
         )
-    if any(not b.is_meta and not torch.equal(values[n], b) for n, b in model.named_buffers()):
-        raise TraceError("its forward changes a buffer in a way that a graph does not see")
+    same = lambda a, b: bool(((a == b) | (a != a)).all())
+    if any(not t.is_meta and not same(values[n], t) for n, t in _tensors(model)):
+        raise TraceError("its forward changes a buffer or a parameter in a way that a graph does"
+                         " not see")
+    del held
 
 # %% ../nbs/2_networks/02_tracing.ipynb #927fa096
+def _from_torch() -> bool:
+    "Whether torch's own code has called who asks."
+    return sys._getframe(2).f_globals.get("__name__", "").split(".")[0] == "torch"
+
 def _asked() -> bool:
     "torch.is_grad_enabled, while a network is traced: its own code must not depend on it."
-    if sys._getframe(1).f_globals.get("__name__", "").split(".")[0] != "torch":
-        raise TraceError("its forward asks torch.is_grad_enabled()")
+    if not _from_torch(): raise TraceError("its forward asks torch.is_grad_enabled()")
     return _is_grad_enabled()
+
+def _autocast_asked(*args) -> bool:
+    "torch.is_autocast_enabled, likewise."
+    if not _from_torch(): raise TraceError("its forward asks torch.is_autocast_enabled()")
+    return _is_autocast_enabled(*args)
+
+_Function = torch.autograd.Function
+_apply = vars(_Function).get("apply")  # torch 2.14 has it in C, one class above
+
+@classmethod
+def _own_gradient(cls, *args, **kwargs):
+    "torch.autograd.Function.apply, likewise: of its two halves a graph would keep the first."
+    if not any(_isinstance(a, fx.Proxy) for a in (*args, *kwargs.values())):
+        real = _apply.__get__(None, cls) if _apply else super(_Function, cls).apply
+        return real(*args, **kwargs)
+    raise TraceError(f"its forward calls {cls.__name__}.apply, whose own gradient a graph loses")
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -269,6 +305,17 @@ def _take_hooks(model: nn.Module, tracer: NetworkTracer) -> list[str]:
         for h in _HOOKS: setattr(m, h, OrderedDict())
     return found
 
+# %% ../nbs/2_networks/02_tracing.ipynb #71af0abc
+_isinstance, _hasattr, _A_TENSOR = isinstance, hasattr, torch.empty(0)
+
+def _meant(v: Any) -> Any:
+    "A tensor, where a network's own code asks about the symbol of one."
+    asks = sys._getframe(2).f_globals.get("__name__", "").split(".")[0]
+    return _A_TENSOR if type(v) is _Value and asks not in ("torch", "pact_nb") else v
+
+def _is_a(v: Any, kinds: Any) -> bool: return _isinstance(_meant(v), kinds)
+def _has(v: Any, name: str) -> bool: return _hasattr(_meant(v), name)
+
 # %% ../nbs/2_networks/02_tracing.ipynb #24c3586d
 def _trace(model: nn.Module, tracer: NetworkTracer) -> tuple[fx.Graph, bool]:
     "The graph in the present mode, and whether torch.utils.checkpoint was called on the way."
@@ -281,6 +328,9 @@ def _trace(model: nn.Module, tracer: NetworkTracer) -> tuple[fx.Graph, bool]:
         direct = noted(lambda f, preserve, *args: f(*args))
         s.enter_context(patch.object(place.CheckpointFunction, "apply", direct))
         s.enter_context(patch.object(torch, "is_grad_enabled", _asked))
+        s.enter_context(patch.object(torch, "is_autocast_enabled", _autocast_asked))
+        s.enter_context(patch.object(_Function, "apply", _own_gradient))
+        s.enter_context(patch.multiple(builtins, isinstance=_is_a, hasattr=_has))
         s.enter_context(
             patch.object(torch, "is_tensor", lambda v: isinstance(v, (Tensor, fx.Proxy)))
         )

@@ -4,19 +4,23 @@
 
 # %% auto #0
 __all__ = ['ALIASES', 'modes_kept', 'evaluating', 'buffers_kept', 'hooked', 'watched', 'grads', 'finite_differences',
-           'step_results', 'assert_same_step', 'seed_of', 'short_hash', 'in_words', 'machine_memory', 'cache_folder',
-           'find_root', 'did_you_mean']
+           'step_results', 'assert_same_step', 'seed_of', 'short_hash', 'in_words', 'machine_memory', 'state_of',
+           'first_change', 'cache_folder', 'find_root', 'did_you_mean']
 
 # %% ../nbs/lab/01_utils.ipynb #a2019b21
+from collections import deque
 from contextlib import contextmanager
 import difflib
 import hashlib
 import math
 import os
 from pathlib import Path
+import random
 from typing import Any, Callable, Iterable
 from torch import Tensor, nn
+import numpy as np
 import torch
+import torch.fx
 import pact_nb
 
 # %% ../nbs/lab/01_utils.ipynb #ca29b838
@@ -124,6 +128,31 @@ def machine_memory() -> float:
     "Bytes of memory in all; infinite where the system does not say."
     try: return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError): return math.inf
+
+# %% ../nbs/lab/01_utils.ipynb #8676c920
+_INTERNAL = {k for k in vars(nn.Module()) if k != "training"}
+
+def _seen(v: Any, depth: int = 3) -> Any:
+    """What can be compared of an attribute: a number by its value, a tensor by its version, a list
+    by its parts, a generator by its state; all else by identity."""
+    if isinstance(v, torch.fx.Proxy): return id(v)
+    if v is None or isinstance(v, (int, str, bytes, float)): return repr(v)
+    if isinstance(v, Tensor): return id(v), 0 if v.is_inference() else v._version
+    if isinstance(v, random.Random): return v.getstate()
+    if isinstance(v, np.random.Generator): return repr(v.bit_generator.state)
+    if isinstance(v, torch.Generator): return v.get_state().numpy().tobytes()
+    if depth and isinstance(v, dict): v = [x for pair in v.items() for x in pair]
+    if depth and isinstance(v, (list, tuple, deque)): return [_seen(x, depth - 1) for x in v]
+    return id(v)
+
+def state_of(m: nn.Module) -> dict:
+    "The attributes of one module that no module of torch has, and its mode."
+    return {k: _seen(v) for k, v in vars(m).items()
+            if k not in _INTERNAL and not k.startswith("_tensor_constant")}
+
+def first_change(a: dict, b: dict) -> str:
+    "A name that two states do not agree on, or ''."
+    return next((k for k in (a | b) if k not in a or k not in b or a[k] != b[k]), "")
 
 # %% ../nbs/lab/01_utils.ipynb #30f5c7d6
 def _is_root(p: Path) -> bool:

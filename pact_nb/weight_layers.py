@@ -6,13 +6,15 @@
 __all__ = ['quantized_type']
 
 # %% ../nbs/2_networks/06_derived_layers.ipynb #08121551
+import math
 from typing import Any, Optional
 from unittest.mock import patch
 from torch import Tensor, nn
 import torch
 import torch.nn.functional as F
 from .quant_weight import QUANTIZED, QuantWeight
-from .utils import buffers_kept, evaluating, in_words
+from .tracing import _random_kept
+from .utils import buffers_kept, in_words, modes_kept
 
 # %% ../nbs/2_networks/06_derived_layers.ipynb #3c3fe6f3
 # what stands on the page before this one, under the name it always had
@@ -51,29 +53,49 @@ _OPERATION = {
 }
 
 def _example(m: nn.Module) -> Tensor:
-    "A small input of a layer."
-    if isinstance(m, nn.Linear):
-        return torch.zeros(1, m.in_features, device=m.weight.device, dtype=m.weight.dtype)
-    sizes = (16 + d * (k - 1) for k, d in zip(m.kernel_size, m.dilation))
-    return torch.zeros(1, m.in_channels, *sizes, device=m.weight.device, dtype=m.weight.dtype)
+    "Two small inputs of a layer: 9, 10 and 13, which no mean or scale maps to themselves."
+    like = dict(device=m.weight.device, dtype=m.weight.dtype)
+    sizes = ()
+    if not isinstance(m, nn.Linear):
+        sizes = [16 + d * (k - 1) for k, d in zip(m.kernel_size, m.dilation)]
+    channels = m.in_features if isinstance(m, nn.Linear) else m.in_channels
+    x = torch.arange(2 * channels * math.prod(sizes), device=m.weight.device)
+    return (9 + (x % 3) ** 2).to(**like).view(2, channels, *sizes)
 
 # %% ../nbs/2_networks/06_derived_layers.ipynb #94d3ff09
 def _hands_on(m: nn.Module, base: type) -> str:
-    """'' if a layer's forward gives its weight, as it is, to the one operation of its kind; else
-    what it does."""
-    name, seen = _OPERATION[base], []
-    real = getattr(F, name)
+    """'' if a layer's forward gives its input and its weight, as they are, to the one operation of
+    its kind, in both modes; else what it does."""
+    for mode in (False, True):
+        if why := _tried(m, _OPERATION[base], mode): return why + " in training" * mode
+    return ""
+
+def _tried(m: nn.Module, name: str, mode: bool) -> str:
+    "What a layer does in one mode, with another weight in the place of its own; '' as above."
+    seen, real, x = [], getattr(F, name), _example(m)
+    w = 10 + torch.arange(m.weight.numel(), device=x.device).to(x).view_as(m.weight)
+    levels, before = torch.cat([x.unique(), x.new_zeros(1)]), w.clone()
     def look(*args, **kwargs):
-        seen.append((args[1] if len(args) > 1 else kwargs.get("weight")) is m.weight)
+        given = args[0] if args else kwargs["input"]
+        mine = args[1] if len(args) > 1 else kwargs.get("weight")
+        moved = torch.isin(given.double(), levels.double()).all()
+        seen.append((mine is w and torch.equal(w, before), moved))
         return real(*args, **kwargs)
     try:
-        with patch.object(F, name, look), evaluating(m), buffers_kept(m): m(_example(m))
+        with patch.object(F, name, look), modes_kept(m), buffers_kept(m), _random_kept():
+            vars(m)["weight"] = w
+            try: m.train(mode)(x)
+            finally: del vars(m)["weight"]
     except Exception as e: return f"could not be tried ({in_words(e)})"
     if not seen: return f"does not call {name}"
-    if not all(seen): return "changes its weight before using it"
+    if not all(weight for weight, _ in seen): return "changes its weight before using it"
+    if not all(levels for _, levels in seen): return "changes the values of its input"
     return "" if len(seen) == 1 else f"calls {name} {len(seen)} times"
 
 # %% ../nbs/2_networks/06_derived_layers.ipynb #662ca3ca
+_OURS = sorted({n for c in (QuantWeight, _Derived) for n in dir(c)} - set(dir(nn.Module))
+               | {"a_bits", "reads", "note", "kind", "w_scale", "hysteresis", "weight_scale"})
+
 def quantized_type(m: nn.Module) -> tuple[Optional[type], str]:
     "(class, '') of a layer's quantized form, or (None, why it has none)."
     if isinstance(m, QuantWeight): return type(m), ""
@@ -89,5 +111,7 @@ def quantized_type(m: nn.Module) -> tuple[Optional[type], str]:
         getattr(type(m), n, None) is getattr(base, n, None) for n in ("forward", "_conv_forward")
     )
     if inherits: return QUANTIZED[base], ""
+    if mine := [n for n in _OURS if n in vars(m) or hasattr(type(m), n)]:
+        return None, f"{type(m).__name__} has an attribute {mine[0]}, which low-bit layers have"
     if why := _hands_on(m, base): return None, f"{type(m).__name__} {why}"
     return _derived(type(m)), ""

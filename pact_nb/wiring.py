@@ -14,7 +14,7 @@ from typing import Any, Optional
 from torch import Tensor, fx, nn
 import torch
 from .core import FLOAT
-from .levels import clip_limit, first_input, op_name
+from .levels import argument, clip_limit, first_input, op_name
 from .pact import PACT, FixedClip, SignedPACT, clip
 from .weight_layers import QuantWeight
 
@@ -46,6 +46,7 @@ class Plan:
     notes: dict = field(default_factory=dict)  # layer → why it is an exception
     inputs: dict = field(default_factory=dict)  # (layer, site) → quantizer put before it
     sites: dict = field(default_factory=dict)  # node → where in the code it stands
+    whole: set = field(default_factory=set)  # names of nodes that hold whole numbers
 
 # %% ../nbs/2_networks/07_wiring.ipynb #8e7fa0ab
 _PRODUCTS = """
@@ -74,6 +75,14 @@ def _weight_nodes(gm: fx.GraphModule) -> set:
     }
 
 # %% ../nbs/2_networks/07_wiring.ipynb #be53843e
+def _buffer_kernels(gm: fx.GraphModule) -> list[str]:
+    "In words, convolutions with a buffer: no layers, so that their neighbour may be an end."
+    mods, buffers = dict(gm.named_modules()), dict(gm.named_buffers())
+    found = [argument(n, 1, "weight") for n in gm.graph.nodes if "conv" in op_name(n, mods)]
+    names = [k.target for k in found if isinstance(k, fx.Node) and k.target in buffers]
+    return [f"the convolution with the buffer {k} stays float and counts as no layer: the next one"
+            " may be taken for the first, or the last" for k in names]
+
 def _layers_beyond(node: fx.Node, weights: set, up: bool) -> set:
     "The nearest of `weights` above (or below) `node`, found through everything that is not one."
     found, todo, seen = set(), list(node.all_input_nodes if up else node.users), set()
@@ -115,9 +124,12 @@ def _check_rules(model: nn.Module, rules: dict, activation: str) -> None:
 
 # %% ../nbs/2_networks/07_wiring.ipynb #8d989b98
 def _free_name(gm: nn.Module, name: str) -> str:
-    taken, i = dict(gm.named_modules(remove_duplicate=False)), 1
-    while (new := name if i == 1 else f"{name}_{i}") in taken: i += 1
-    return new
+    "`name`, or with the first number behind it that makes it nobody's: no part's, no tensor's."
+    owner, _, last = name.rpartition(".")
+    try: held, i = gm.get_submodule(owner), 1
+    except AttributeError: return name  # a part that the graph does not call
+    while hasattr(held, new := last if i == 1 else f"{last}_{i}"): i += 1
+    return f"{owner}.{new}" if owner else new
 
 def _sites(nodes: list[fx.Node]) -> dict[fx.Node, tuple]:
     """Where in the network's code each node stands: (block, its number there), alike in every call
@@ -157,7 +169,8 @@ def _replace_activation(gm: fx.GraphModule, plan: Plan, node: fx.Node, used: dic
         used[site] = name = _place(gm, node, set(used.values()))
         if _stays(old, fixed) and name == node.target: return
         limit = getattr(old, "limit", math.inf) if limit is None else limit
-        gm.add_submodule(name, _new_pact(gm, plan.alpha, limit, fixed))
+        again = copy.deepcopy(old) if _stays(old, fixed) else None  # α as where it was first read
+        gm.add_submodule(name, again or _new_pact(gm, plan.alpha, limit, fixed))
         if isinstance(old, nn.Module): _take_over(gm.get_submodule(name), old)
     elif used[site] == node.target: return
     if _in_place(node, old):
@@ -187,6 +200,7 @@ def _take_over(new: nn.Module, old: nn.Module) -> None:
     "Hooks on an activation go with each of its uses, each with lists of its own; so does the mode."
     for kind in [k for k in vars(old) if "_hooks" in k and isinstance(getattr(old, k), dict)]:
         setattr(new, kind, copy.copy(getattr(old, kind)))
+    new._is_full_backward_hook = old._is_full_backward_hook
     new.training = old.training
 
 # %% ../nbs/2_networks/07_wiring.ipynb #7863dee0
