@@ -14,6 +14,7 @@ from collections import namedtuple
 from dataclasses import dataclass, field
 from typing import Callable, Optional
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -1745,3 +1746,186 @@ case_of("10 scale", "trained without batch norm", lambda: _deep(False), extra=_n
         low=("2", "14"), without=("calibrate in training",))
 case_of("10 scale", "trained with batch norm", lambda: _deep(True), extra=_not_blown_up,
         low=("3", "21"), without=("calibrate in training",))
+
+
+# ------------------------------------------------- what one trace sees once, or not at all
+BY_MODULE = "told:converted module by module"
+
+
+class _Reversed(torch.autograd.Function):
+    "Identity whose gradient changes its sign."
+    @staticmethod
+    def forward(ctx, x): return x.view_as(x)
+    @staticmethod
+    def backward(ctx, g): return -g
+
+
+class Odd(Three):
+    "Three convolutions, with one odd line behind the first."
+    def __init__(self, how: str):
+        super().__init__()
+        self.how, self.calls, self.past, self.last = how, {"n": 0}, [], None
+        self.act, self.norm, self.t = nn.ReLU(), nn.Identity(), nn.Sequential(nn.Dropout(0.5))
+        self.inner = nn.ReLU(inplace=True)
+        self.rng = np.random.default_rng(0)
+        self.scale = nn.Parameter(torch.tensor([2.0, -1.0]))
+
+    def forward(self, x):
+        h = getattr(self, f"_{self.how}")(self.a(x))
+        return self.tail(self.act(self.b(h)))
+
+    def _own_gradient(self, h): return _Reversed.apply(h)
+    def _count_in_a_dict(self, h): self.calls["n"] += 1; return h * self.calls["n"]
+    def _keeps_the_last(self, h): self.last = h.detach(); return h
+    def _appends(self, h): self.past.append(0); return h * len(self.past)
+    def _mode_of_a_part(self, h): self.t.eval(); return self.t(h)
+    def _alias(self, h): y = self.inner(self.norm(h)); return h + y
+    def _view(self, h): y = F.relu(h.view_as(h), inplace=True); return h + y
+    def _divides(self, h): y = h; y /= 2; return h + y
+    def _sets_data(self, h): self.scale.data = self.scale / 2; return h * self.scale[0]
+    def _autocast(self, h): return h * 2 if torch.is_autocast_enabled() else h
+    def _asks_for_a_tensor(self, h): return h * 2 if isinstance(h, Tensor) else h
+    def _asks_for_a_list(self, h): return h[0] if isinstance(h, (list, tuple)) else h
+    def _asks_for_a_part(self, h): return h.tensors if hasattr(h, "tensors") else h
+    def _of_parameters(self, h): return h * F.relu(self.scale)[0]
+
+    def _without_gradient(self, h):
+        with torch.no_grad(): h.clamp_(-1, 1)
+        return h
+
+    def _evaluation_reads_first(self, h):
+        if not self.training: p = h.mean((2, 3), keepdim=True)
+        h += 1
+        return h if self.training else h + p
+
+
+for _how in ("own_gradient count_in_a_dict keeps_the_last appends mode_of_a_part alias view"
+             " sets_data autocast without_gradient evaluation_reads_first").split():
+    case_of("trace", f"odd: {_how.replace('_', ' ')}", lambda how=_how: Odd(how), BY_MODULE)
+for _how in "divides asks_for_a_tensor asks_for_a_list asks_for_a_part of_parameters".split():
+    case_of("trace", f"odd: {_how.replace('_', ' ')}", lambda how=_how: Odd(how), low=BC)
+
+
+class Called(Three):
+    "The network's own __call__."
+    def __call__(self, x): return super().__call__(x * 2)
+
+
+case_of("trace", "own __call__", Called, BY_MODULE)
+
+
+def _named(name: str) -> nn.Module:
+    net = Three()
+    setattr(net, name, nn.Linear(2, 2))
+    return net
+
+
+for _name in ("graph", "meta", "not a name"):
+    case_of("trace", f"a part called {_name}", lambda name=_name: _named(name), BY_MODULE)
+
+
+class HasAct(Three):
+    "A parameter of the name that a clip would get."
+    def __init__(self): super().__init__(); self.act = nn.Parameter(torch.ones(1))
+    def forward(self, x): return super().forward(x) * self.act
+
+
+case_of("trace", "a parameter called act", HasAct, low=BC)
+
+
+class Ids(nn.Module):
+    "Whole numbers that are clamped."
+    def __init__(self): super().__init__(); self.e, self.net = nn.Embedding(5, 6), Dense()
+    def forward(self, ids): return self.net(self.e(ids.clamp(min=0)))
+
+
+case_of("trace", "whole numbers clamped", Ids, low=("net.a", "net.b", "net.c"),
+        signed=("net.a",), inputs=lambda: (torch.tensor([-1, 0, 3, 4]),), without=("step",))
+
+
+class LearnedCap(Three):
+    "An upper bound that is a parameter."
+    def __init__(self): super().__init__(); self.cap = nn.Parameter(torch.tensor(0.3))
+    def start(self, x): return F.relu(self.a(x)).clamp(max=self.cap)
+
+
+case_of("trace", "clamp by a parameter", LearnedCap, low=BC)
+
+
+class SmallerOfTwo(Three):
+    "Negative, though one of the two is not."
+    def start(self, x): h = self.a(x); return torch.min(F.relu(h), h - 0.5)
+
+
+case_of("trace", "the smaller of two", SmallerOfTwo, low=BC, signed=("b",))
+
+
+def _guided() -> nn.Module:
+    "Guided backpropagation: the gradient of each ReLU is clipped."
+    net = tower()
+    for m in net.modules():
+        if isinstance(m, nn.ReLU):
+            m.register_full_backward_hook(lambda m, g, _: (g[0].clamp_min(0),))
+    return net
+
+
+case_of("trace", "full backward hooks on relu", _guided, low=("3", "6"))
+
+
+class Constrained(nn.Conv2d):
+    "A weight whose norm is bounded in each call."
+    def forward(self, x):
+        self.weight.data = torch.renorm(self.weight.data, 2, 0, 0.5)
+        return super().forward(x)
+
+
+class NoisyConv(nn.Conv2d):
+    "Noise on the weight, in training alone."
+    def forward(self, x):
+        w = self.weight + 0.1 * torch.randn_like(self.weight) if self.training else self.weight
+        return F.conv2d(x, w, self.bias, padding=1)
+
+
+class Centred(nn.Conv2d):
+    "Normalizes what it reads."
+    def forward(self, x): return super().forward(F.layer_norm(x, x.shape[1:]))
+
+
+class OwnBits(nn.Conv2d):
+    "Has an attribute that low-bit layers have."
+    def __init__(self, *args, **kw): super().__init__(*args, **kw); self.w_bits = 5
+    def forward(self, x): return F.conv2d(x / self.w_bits, self.weight, self.bias, padding=1)
+
+
+def _middle_of(kind: type) -> nn.Module:
+    net = Three()
+    net.b = kind(8, 8, 3, padding=1)
+    return net
+
+
+for _kind, _word in ((Constrained, "changes its weight"), (NoisyConv, "in training"),
+                     (Centred, "values of its input"), (OwnBits, "attribute w_bits")):
+    case_of("trace", _kind.__name__.lower(), lambda kind=_kind: _middle_of(kind),
+            f"warned:{_word}", low=("c",), whole=("b",))
+
+
+class OneClipThrice(Three):
+    "The user's own PACT, one for three places."
+    def __init__(self): super().__init__(); self.p = PACT(32, 0.3)
+    def forward(self, x):
+        return self.fc(self.p(self.c(self.p(self.b(self.p(self.a(x)))))).mean((2, 3)))
+
+
+case_of("trace", "one PACT in three places", OneClipThrice, low=BC, without=("clips",))
+
+
+class FixedStem(Three):
+    "The first kernel is a buffer."
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("k", self.a.weight.detach().clone())
+
+    def start(self, x): return F.relu(F.conv2d(x, self.k, padding=1))
+
+
+case_of("trace", "a kernel that is a buffer", FixedStem, "warned:convolution with the buffer k")
