@@ -190,9 +190,9 @@ def whole_numbers(
     x: Any,  # an input, or a tuple of inputs
 ) -> set[str]:  # names of nodes
     "Which nodes hold integers or booleans on `x`: no activation, whatever clips them."
-    run = _Types(gm); run.whole = set()
-    with torch.no_grad(), _random_kept(), modes_kept(gm), buffers_kept(gm):
-        gm.eval(); run.run(*(copy.deepcopy(x) if isinstance(x, tuple) else (copy.deepcopy(x),)))
+    run, x = _Types(copy.deepcopy(gm).eval()), copy.deepcopy(x)
+    run.whole = set()
+    with torch.no_grad(), _random_kept(): run.run(*(x if isinstance(x, tuple) else (x,)))
     return run.whole
 
 def in_evaluation(gm: fx.GraphModule) -> fx.GraphModule:
