@@ -28,6 +28,7 @@ from .fused import build_library, load_fused, processor_flags, source_of
 from .models import count_macs, create_model
 from .roofline import roofline
 from .runs import device_name
+from .utils import Options
 
 # %% ../nbs/bench.ipynb #77c01cd1
 # what stands on the pages before this one, under the name it always had
@@ -93,8 +94,8 @@ _TEXTS = {  # option: what stands for its value, and what it means
 
 # %% ../nbs/bench.ipynb #88118a83
 def _options() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        prog="python -m pact_nb.bench", allow_abbrev=False,
+    p = Options(
+        prog="python -m pact_nb.bench",
         description="What a training step costs, as a ratio to float in the same run."
     )
     for name, kind, default in (

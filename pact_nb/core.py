@@ -39,7 +39,8 @@ def parse_bits_by(
                 f"bits_by: cannot read {part!r}; write name=bits or name=w_bits/a_bits, separated"
                 " by commas"
             ) from None
-        out[pattern.strip()] = check_bits(w, "bits_by"), check_bits(a, "bits_by")
+        if (name := pattern.strip()) in out: raise ValueError(f"bits_by: {name!r} is given twice")
+        out[name] = check_bits(w, "bits_by"), check_bits(a, "bits_by")
     return out
 
 # %% ../nbs/1_method/01_grids.ipynb #db94ae3b

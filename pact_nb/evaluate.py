@@ -25,6 +25,7 @@ from .runs import asked, batches, build_model
 from .splits import Data
 from .subjects import Subject, check_against_run, load_for, look, open_subject, write_look
 from .sweeps import parse_bits
+from .utils import Options
 
 # %% ../nbs/5_deploy/22_command_line.ipynb #5534dd70
 # what stands on the pages before this one, under the name it always had
@@ -100,7 +101,7 @@ _WHAT = "a run's folder, a checkpoint, a packed file, or a network of the zoo"
 
 def _parser() -> argparse.ArgumentParser:
     said = "A network on every image of a part: shares, classes, predictions, export."
-    p = argparse.ArgumentParser("python -m pact_nb.evaluate", allow_abbrev=False, description=said)
+    p = Options("python -m pact_nb.evaluate", description=said)
     p.add_argument("what", help=_WHAT)
     for name, how in _OPTIONS.items(): p.add_argument(name, **how)
     return p

@@ -23,7 +23,7 @@ from torch import nn
 from .checkpoints import write_atomic
 from .measuring import quartiles, time_rounds
 from .run_reader import device_name, tf32_of
-from .utils import find_root
+from .utils import Options, find_root
 
 # %% ../nbs/lab/10_gpu_day.ipynb #ed6e9cd8
 @dataclass
@@ -266,8 +266,8 @@ def report(day: Day) -> dict:
 
 # %% ../nbs/lab/10_gpu_day.ipynb #d4e8f908
 def _options() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        prog="python -m pact_nb.gpu_day", allow_abbrev=False,
+    p = Options(
+        prog="python -m pact_nb.gpu_day",
         description="Everything that a GPU is needed for, in calls that end in time. Exit code 3:"
                     " call again; 0: done; 1: something failed.")
     for name, kind, usual, doc in (

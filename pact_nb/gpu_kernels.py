@@ -7,7 +7,6 @@ __all__ = ['STEPS', 'Counted', 'step_of', 'pact_kernels', 'body_of', 'interprete
            'main']
 
 # %% ../nbs/lab/11_gpu_kernels.ipynb #af261fa8
-import argparse
 import collections
 import contextlib
 import json
@@ -29,6 +28,7 @@ from .layers import quantize
 from .models import create_model
 from .recipes import RECIPES
 from .stand_in import counted, counted_since, no_stand_in, run_with_stand_in
+from .utils import Options
 
 # %% ../nbs/lab/11_gpu_kernels.ipynb #46b82a01
 class Counted:
@@ -245,7 +245,7 @@ def count_command(
     finish: Callable[[dict], dict] = lambda told: told,  # what is done without the stand-in
 ) -> int:
     "A command that counts: the rows are printed, and all is written with --json; the exit code."
-    p = argparse.ArgumentParser(prog=prog, allow_abbrev=False)
+    p = Options(prog=prog)
     p.add_argument("--json", metavar="FILE", help="where the result is written")
     a = p.parse_args(argv)
     if no := no_stand_in():

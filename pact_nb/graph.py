@@ -73,6 +73,7 @@ def _check_names(model: nn.Module) -> None:
     if odd := [n for n in names if not n.isdigit() and (not n.isidentifier() or iskeyword(n))]:
         raise TraceError(f"the name {odd[0]!r} of a part cannot be written in Python")
 
+# %% ../nbs/2_networks/04_graph.ipynb #f38b6c20
 def _reason(e: Exception) -> str:
     "Why torch.fx failed, in words."
     if "control flow" in str(e): return "the shape or the values of its input decide what it does"
@@ -195,6 +196,7 @@ def whole_numbers(
     with torch.no_grad(), _random_kept(): run.run(*(x if isinstance(x, tuple) else (x,)))
     return run.whole
 
+# %% ../nbs/2_networks/04_graph.ipynb #34399899
 def in_evaluation(gm: fx.GraphModule) -> fx.GraphModule:
     "A copy in evaluation mode, without what only training computes."
     gm = copy.deepcopy(gm).eval()

@@ -28,6 +28,7 @@ class ByMode(nn.Module):
     def forward(self, training: Any, evaluation: Any) -> Any:
         return training if self.training else evaluation
 
+# %% ../nbs/2_networks/03_graph_parts.ipynb #4053ef95
 def _writes(n: fx.Node, mods: dict) -> bool:
     "Whether a node changes what it reads."
     if n.op == "call_module": return bool(getattr(mods.get(n.target), "inplace", False))
@@ -62,6 +63,7 @@ def _written(graph: fx.Graph, model: nn.Module) -> None:
             raise TraceError(f"its forward changes {'a part of ' * part}a tensor in-place that it"
                              " reads by another name")
 
+# %% ../nbs/2_networks/03_graph_parts.ipynb #1c723205
 def _is_part(n: fx.Node, mods: dict) -> bool:
     "Whether a node shows a piece of a tensor, beside which others may lie."
     while (name := _view_name(n, mods)) in _VIEWS:

@@ -47,12 +47,18 @@ def _choice(value: Any) -> Any:
     return _CHOICE.get(str(value).lower(), value)
 
 
+def _folder(name: str, value: Any) -> str:
+    "The name of one folder, as text."
+    if isinstance(value, str) and value.strip() and Path(value).name == value != "..": return value
+    raise ValueError(f"{name} must be text, the name of one folder; got {short(value)}")
+
+
 def _milestones(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 # %% ../nbs/4_training/13_nested_files.ipynb #450e62bd
 _MODEL_KEYS: dict[str, Any] = {  # path → our name, a function of its value, or a remark
-    "experiment_name": lambda v: dict(run_dir=f"runs/{v}"),
+    "experiment_name": lambda v: dict(run_dir=f"runs/{_folder('experiment_name', v)}"),
     "dataset.name": "dataset",
     "dataset.image_size": "image_size",
     "dataset.root": "data_dir",
@@ -101,7 +107,10 @@ def _flat(nested: dict, prefix: str = "") -> dict[str, Any]:
     "{'a': {'b': 1}} → {'a.b': 1}; an empty section is a value."
     out: dict[str, Any] = {}
     for k, v in nested.items():
-        out |= _flat(v, f"{prefix}{k}.") if isinstance(v, dict) and v else {f"{prefix}{k}": v}
+        new = _flat(v, f"{prefix}{k}.") if isinstance(v, dict) and v else {f"{prefix}{k}": v}
+        if twice := [n for n in new if n in out]:
+            raise ValueError(f"{twice[0]} is given twice, once with a dot in its name")
+        out |= new
     return out
 
 
@@ -161,23 +170,23 @@ def _sweep(out: Translation, bits: Any) -> None:
     "The document's sweep over bit-widths is a command of its own here, with seeds."
     if bits is None:
         return
-    if not isinstance(bits, list) or not all(isinstance(b, int) for b in bits):
+    fit = lambda b: type(b) is int and (1 <= b <= 8 or b == 32)
+    whole = isinstance(bits, list) and bits and all(map(fit, bits))
+    if not whole or len({*bits}) < len(bits):
         raise ValueError(
-            "logging.record_bitwidth_sweep must be a list of bit-widths, as in [2, 3, 4, 5]; got"
+            "logging.record_bitwidth_sweep must be a list of bit-widths, each once, as in"
+            " [2, 3, 4, 5]; allowed are 1 to 8, and 32 for float; got"
             f" {short(bits)}"
         )
-    own, w = ("recipe", "a_bits", "w_bits", "run_dir"), out.params.get("w_bits")
+    own, w = ("recipe", "a_bits", "w_bits", "run_dir", "seed"), out.params.get("w_bits")
     fixed = ["--w_bits", str(w)] if w is not None and w != out.params.get("a_bits") else []
+    if "seed" in out.params: out.notes.append("training.seed: a sweep has seeds of its own")
     if not fixed: out.notes.append("logging.record_bitwidth_sweep: weights get the same bits")
     params = ", ".join(f"{k}={v}" for k, v in out.params.items() if k not in own)
-    out.commands.append(
-        shlex.join(
-            [
-                "python", "-m", "pact_nb.sweeps", "--recipe", out.params["recipe"], "--a_bits",
-                ",".join(map(str, bits)), *fixed, "--params", params
-            ]
-        )
-    )
+    out.commands.append(shlex.join([
+        "python", "-m", "pact_nb.sweeps", "--recipe", out.params["recipe"], "--a_bits",
+        ",".join(map(str, bits)), *fixed, "--params", params
+    ]))
 
 # %% ../nbs/4_training/13_nested_files.ipynb #8591ad4c
 def load_params(path: str | Path) -> Translation:

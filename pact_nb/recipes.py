@@ -18,7 +18,7 @@ from pact_nb.recipe_fields import (
     NOT_KEPT, Recipe, _check, _weight_bits, field_types, short
 )
 from .quant_weight import SIGNED
-from .utils import did_you_mean
+from .utils import did_you_mean, in_words
 
 # %% ../nbs/4_training/12_recipes.ipynb #771c172a
 # what stands on the pages before this one, under the name it always had
@@ -156,6 +156,8 @@ def read_yaml(path: str | Path) -> dict:
         raise ValueError(f"{path}: nested too deep for a file of parameters") from None
     except ValueError as e:
         raise ValueError(f"{path}: {e}") from None
+    except (LookupError, TypeError, AttributeError) as e:  # a tag that its value does not go with
+        raise ValueError(f"{path}: not a file of plain values ({in_words(e)})") from None
     if not isinstance(params, dict):
         raise ValueError(f"{path}: must hold 'name: value' lines; got {type(params).__name__}")
     return params
@@ -187,11 +189,13 @@ def _strict_loader() -> type:
             if twice: raise ValueError(f"{short(twice[0])} is given twice")
             return super().construct_mapping(node, deep)
 
-        def construct_yaml_int(self, node: Any) -> int:
-            if re.match(r"[-+]?0[0-9bxo_]|.*:", node.value): raise ValueError(
-                f"{short(node.value)} is not what it seems in YAML 1.1; write it in plain digits")
-            return super().construct_yaml_int(node)
-    Strict.add_constructor("tag:yaml.org,2002:int", Strict.construct_yaml_int)
+        def plain(self, node: Any) -> int | float:
+            whole = node.tag.endswith(":int")
+            if re.match(r"[-+]?0[0-9bxo_]|.*[:_]" if whole else ".*[:_]", node.value):
+                raise ValueError(f"{short(node.value)} is not what it seems in YAML 1.1; write it"
+                                 " in plain digits, or as text in quotes")
+            return (super().construct_yaml_int if whole else super().construct_yaml_float)(node)
+    for kind in ("int", "float"): Strict.add_constructor(f"tag:yaml.org,2002:{kind}", Strict.plain)
     return Strict
 
 # %% ../nbs/4_training/12_recipes.ipynb #a866c7ee

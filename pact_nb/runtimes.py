@@ -6,7 +6,6 @@
 __all__ = ['OPEN', 'BASE', 'opened', 'ratios', 'write_forms', 'forms_of', 'measure', 'main']
 
 # %% ../nbs/5_deploy/24_runtimes.ipynb #af276d3a
-import argparse
 import hashlib
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -32,7 +31,7 @@ from .portable import RUNTIMES
 from .recipes import from_params
 from .runs import load_recipe_data
 from .splits import Data
-from .utils import find_root
+from .utils import Options, find_root
 from .zoo import load_pretrained, read_index
 
 # %% ../nbs/5_deploy/24_runtimes.ipynb #94518db2
@@ -173,7 +172,7 @@ def _about(rounds: int, images: Optional[int]) -> dict:
 def main(argv: Optional[list[str]] = None) -> int:
     "`python -m pact_nb.runtimes`: exit code 0, or 2 with a reason."
     said = "Forms × runtimes of the zoo's networks, and their times."
-    p = argparse.ArgumentParser("python -m pact_nb.runtimes", description=said, allow_abbrev=False)
+    p = Options("python -m pact_nb.runtimes", description=said)
     p.add_argument("--data_dir", metavar="X", help="folder of CIFAR-10")
     p.add_argument("--rounds", type=int, default=40, metavar="N", help="turns at batch 1 [40]")
     p.add_argument("--images", type=int, metavar="N", help="test images to decide on [all]")

@@ -27,6 +27,7 @@ def _activations(gm: fx.GraphModule) -> list[fx.Node]:
     mods = dict(gm.named_modules())
     return [n for n in gm.graph.nodes if clip_limit(n, mods) is not None or _calls(n, mods, PACT)]
 
+# %% ../nbs/2_networks/08_shortcuts.ipynb #c2401291
 def _data(gm: fx.GraphModule) -> set[fx.Node]:
     "The nodes that depend on an input; all others are made of parameters alone."
     data = set()

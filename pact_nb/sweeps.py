@@ -29,7 +29,7 @@ from .runs import collect
 from pact_nb.sweep_jobs import (
     parse_params, read_jobs, run_launched, run_notebook, run_plain
 )
-from .utils import find_root
+from .utils import Options, find_root
 
 # %% ../nbs/4_training/36_sweeps.ipynb #cd79d237
 # what stands on the pages before this one, under the name it always had
@@ -178,8 +178,8 @@ def _as_table(rows: list[dict]) -> "pandas.DataFrame":
 
 # %% ../nbs/4_training/36_sweeps.ipynb #63bef9b4
 def _options() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        prog="python -m pact_nb.sweeps", allow_abbrev=False,
+    p = Options(
+        prog="python -m pact_nb.sweeps",
         description=(
             "Several bit-widths, activations and seeds of one recipe; the same command continues."
         ),

@@ -130,12 +130,10 @@ class _Noting(fx.Tracer):
 # %% ../nbs/2_networks/02_tracing.ipynb #2ad36281
 class NetworkTracer(_Noting):
     "torch.fx's tracer: defaults stay, buffers are values, derived layers are one node."
-    leaves: tuple = ()  # further types of modules that are one node
-    inputs = 1  # tensors that forward is called with
+    leaves, inputs = (), 1  # further types that are one node; tensors that forward is called with
 
     def is_leaf_module(self, m: nn.Module, name: str) -> bool:
-        # dropout of a whole branch
-        random_path = type(m).__name__ in ("StochasticDepth", "DropPath")
+        random_path = type(m).__name__ in ("StochasticDepth", "DropPath")  # of a whole branch
         norm = isinstance(m, _NORM_TYPES) and not _own_forward(m)
         return random_path or norm or is_torchs(m) or isinstance(m, (*self.leaves, *WEIGHTED))
 
@@ -148,9 +146,9 @@ class NetworkTracer(_Noting):
         return super().trace(root, concrete_args)
 
     def call_module(self, m, forward, args, kwargs):
-        leaf = self.is_leaf_module(m, self.path_of_module(m))
-        if leaf and (changed := first_change(self.at_start.get(m, {}), state_of(m))):
-            raise TraceError(f"its forward changes {changed} of {self.path_of_module(m)}")
+        path, before = self.path_of_module(m), self.at_start.get(m, {})
+        if self.is_leaf_module(m, path) and (what := first_change(before, state_of(m))):
+            raise TraceError(f"its forward changes {what} of {path}")
         if isinstance(m, _NORM_TYPES) and not self.is_leaf_module(m, ""):
             with _norm_as_node(self, m): return super().call_module(m, forward, args, kwargs)
         return super().call_module(m, forward, args, kwargs)
@@ -285,6 +283,7 @@ def _autocast_asked(*args) -> bool:
 _Function = torch.autograd.Function
 _apply = vars(_Function).get("apply")  # torch 2.14 has it in C, one class above
 
+# %% ../nbs/2_networks/02_tracing.ipynb #c947e9f7
 @classmethod
 def _own_gradient(cls, *args, **kwargs):
     "torch.autograd.Function.apply, likewise: of its two halves a graph would keep the first."

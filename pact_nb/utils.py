@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['ALIASES', 'modes_kept', 'evaluating', 'buffers_kept', 'hooked', 'watched', 'grads', 'finite_differences',
            'step_results', 'assert_same_step', 'seed_of', 'short_hash', 'in_words', 'machine_memory', 'state_of',
-           'first_change', 'cache_folder', 'find_root', 'did_you_mean']
+           'first_change', 'Options', 'cache_folder', 'find_root', 'did_you_mean']
 
 # %% ../nbs/lab/01_utils.ipynb #a2019b21
+import argparse
 from collections import deque
 from contextlib import contextmanager
 import difflib
@@ -16,6 +17,7 @@ import math
 import os
 from pathlib import Path
 import random
+import sys
 from typing import Any, Callable, Iterable
 from torch import Tensor, nn
 import numpy as np
@@ -153,6 +155,25 @@ def state_of(m: nn.Module) -> dict:
 def first_change(a: dict, b: dict) -> str:
     "A name that two states do not agree on, or ''."
     return next((k for k in (a | b) if k not in a or k not in b or a[k] != b[k]), "")
+
+# %% ../nbs/lab/01_utils.ipynb #b5b15e83
+class Options(argparse.ArgumentParser):
+    "A parser that refuses an option given twice, or with an empty word; no abbreviations."
+    empty: tuple = ()  # options that an empty word clears
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def parse_known_args(self, args=None, namespace=None):
+        words = list(sys.argv[1:] if args is None else args)
+        names = [w.partition("=")[0] for w in words if w.startswith("--")]
+        for n in names:
+            if names.count(n) > 1: self.error(f"{n} is given twice")
+        for i, w in enumerate(words):
+            if (words[i - 1] if i else "") in self.empty or w[:-1] in self.empty: continue
+            if not w.strip() or w.startswith("--") and w.endswith("="):
+                before = f" behind {words[i - 1]}" * (i > 0)
+                self.error(f"an empty word{before}; leave the option out, or give it a value")
+        return super().parse_known_args(words, namespace)
 
 # %% ../nbs/lab/01_utils.ipynb #30f5c7d6
 def _is_root(p: Path) -> bool:

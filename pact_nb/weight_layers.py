@@ -70,6 +70,7 @@ def _hands_on(m: nn.Module, base: type) -> str:
         if why := _tried(m, _OPERATION[base], mode): return why + " in training" * mode
     return ""
 
+# %% ../nbs/2_networks/06_derived_layers.ipynb #4e791f4e
 def _tried(m: nn.Module, name: str, mode: bool) -> str:
     "What a layer does in one mode, with another weight in the place of its own; '' as above."
     seen, real, x = [], getattr(F, name), _example(m)

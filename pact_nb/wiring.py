@@ -131,6 +131,7 @@ def _free_name(gm: nn.Module, name: str) -> str:
     while hasattr(held, new := last if i == 1 else f"{last}_{i}"): i += 1
     return f"{owner}.{new}" if owner else new
 
+# %% ../nbs/2_networks/07_wiring.ipynb #970b62c0
 def _sites(nodes: list[fx.Node]) -> dict[fx.Node, tuple]:
     """Where in the network's code each node stands: (block, its number there), alike in every call
     of a block."""

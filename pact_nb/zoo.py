@@ -6,7 +6,6 @@
 __all__ = ['INDEX', 'read_index', 'zoo', 'Pretrained', 'load_pretrained', 'pictures', 'decisions', 'zoo_name', 'update', 'main']
 
 # %% ../nbs/5_deploy/20_zoo.ipynb #19be85c0
-import argparse
 import hashlib
 import json
 from pathlib import Path
@@ -22,7 +21,7 @@ from .packed import load_network
 from .recipes import RECIPES, Recipe, did_you_mean, from_params
 from .runs import build_model, load_recipe_data
 from .splits import Data
-from .utils import find_root
+from .utils import Options, find_root
 
 # %% ../nbs/5_deploy/20_zoo.ipynb #4a018d7e
 INDEX = "zoo.json"
@@ -212,7 +211,7 @@ def update(
 # %% ../nbs/5_deploy/20_zoo.ipynb #1c17355b
 def main(argv: Optional[list[str]] = None) -> int:
     "`python -m pact_nb.zoo`: the list; with --update, made anew. Exit code 0, or 2 with a reason."
-    p = argparse.ArgumentParser("python -m pact_nb.zoo", description="Trained networks by name.")
+    p = Options("python -m pact_nb.zoo", description="Trained networks by name.")
     p.add_argument("--folder", metavar="X", help="results of a plan [results/cifar10]")
     p.add_argument("--update", action="store_true", help="enter new networks, on all test images")
     p.add_argument("--data_dir", metavar="X", help="CIFAR-10, for --update")
