@@ -8,6 +8,7 @@ __all__ = ['at_bits', 'main', 'export_subject']
 # %% ../nbs/5_deploy/22_command_line.ipynb #b0be1a7d
 import argparse
 from dataclasses import replace
+import json
 import os
 from pathlib import Path
 import sys
@@ -128,7 +129,7 @@ def main(argv: Optional[list[str]] = None) -> int:
         if a.images is not None and (a.images < 1 or not a.export):
             raise ValueError("images: at least 1, and with --export only")
         s = open_subject(a.what, _given_recipe(a), a.which, a.data_dir)
-        s = replace(s, folder=Path(a.out).expanduser()) if a.out else s
+        s = replace(s, folder=_check_out(s, Path(a.out).expanduser())) if a.out else s
         if s.folder.exists() and not s.folder.is_dir():
             raise ValueError(f"out: {s.folder} is a file; name a folder")
         _check_whole(s, bool(bits), a.export)
@@ -144,6 +145,15 @@ def main(argv: Optional[list[str]] = None) -> int:
     return 0
 
 # %% ../nbs/5_deploy/22_command_line.ipynb #1d0cef9d
+def _check_out(s: Subject, folder: Path) -> Path:
+    "`ValueError` for the folder of another run, or one with the results of another network."
+    if (folder / "params.yaml").is_file() and folder.resolve() != s.folder.resolve():
+        raise ValueError(f"out: {folder} is the folder of another run; name another one")
+    for file in folder.glob("evaluation*.json"):
+        if (name := json.loads(file.read_text(encoding="utf8")).get("run")) != s.name:
+            raise ValueError(f"out: {folder} holds the evaluation of {name}; name another folder")
+    return folder
+
 def _check_integers(s: Subject, data: Data) -> None:
     "`ConvertError` for a network without an integer form, before anything is evaluated."
     some = next(iter(batches(data.train, s.recipe, data)))[0][:8]

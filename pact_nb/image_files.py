@@ -8,7 +8,6 @@ __all__ = ['MEAN', 'STD', 'HUB', 'ImageSplit', 'ImageData', 'load_images', 'unpa
 # %% ../nbs/4_training/05_images.ipynb #ce030669
 from dataclasses import dataclass
 import hashlib
-import json
 import os
 from pathlib import Path
 from typing import Iterator, Optional
@@ -16,7 +15,8 @@ import numpy as np
 from torch import Tensor
 import torch
 from pact_nb.parquet import (
-    check_labels, decode_bytes, image_bytes, open_parquet, parquet_shards, read_group
+    check_class_names, check_labels, class_names, decode_bytes, image_bytes, open_parquet,
+    parquet_shards, read_group
 )
 from .readers import class_folders, file_fact, index_files, named_classes
 from .splits import Data, held_out
@@ -89,11 +89,6 @@ def _shard_labels(files: list[Path], n: Optional[int]) -> list[int]:
             out += check_labels(part, file, first, n)
             first += len(part)
     return out
-
-def _class_names(file: Path) -> Optional[list[str]]:
-    "Class names that Hugging Face stored in a Parquet file, or None."
-    meta = (open_parquet(file)[0].schema_arrow.metadata or {}).get(b"huggingface", b"{}")
-    return json.loads(meta).get("info", {}).get("features", {}).get("label", {}).get("names")
 
 # %% ../nbs/4_training/05_images.ipynb #45f69191
 class ImageSplit:
@@ -170,7 +165,8 @@ def _from_parquet(root: Path, how: dict) -> ImageData:
             " download validation-*-of-*.parquet, which has"
         )
     train, test = parquet_shards(root, "train"), parquet_shards(root, held)
-    classes, parts = _class_names(train[0]), []
+    classes, parts = class_names(train[0]), []
+    if classes: check_class_names(train + test, classes)
     for files in (train, test):
         y = torch.tensor(_shard_labels(files, len(classes) if classes else None), dtype=torch.int64)
         if len(y) == 0:

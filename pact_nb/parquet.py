@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['MOST_PIXELS', 'MOST_GROUP', 'check_pixels', 'parquet_shards', 'decode_bytes', 'open_parquet', 'read_group',
-           'image_bytes', 'check_labels', 'resized']
+           'image_bytes', 'check_labels', 'class_names', 'check_class_names', 'resized']
 
 # %% ../nbs/4_training/02_parquet.ipynb #758aed68
+import json
 import io
 from pathlib import Path
 import re
-from typing import Iterator, Optional
+from typing import Iterator, Optional, Sequence
 import warnings
 from torch import Tensor
 import torch
@@ -124,9 +125,11 @@ def open_parquet(
     names = f.schema_arrow.names
     image = next((n for n in ("img", "image") if n in names), None)
     if image is None or label not in names:
-        raise ValueError(
-            f"{file}: needs columns img (or image) and {label}; has {', '.join(names)}"
-        )
+        raise ValueError(f"{file}: needs columns img (or image) and {label}; has"
+                         f" {', '.join(names)}")
+    kind = str(f.schema_arrow.field(image).type)  # binary, or struct<bytes: binary, path: string>
+    if "binary" not in kind or kind.startswith("struct") and "bytes:" not in kind: raise ValueError(
+        f"{file}: column {image} holds {kind}; it must hold the bytes of image files")
     return f, image
 
 # %% ../nbs/4_training/02_parquet.ipynb #755ec3e9
@@ -164,6 +167,7 @@ def image_bytes(value: bytes | dict | None) -> bytes:
     "The bytes of one image cell: bytes, or a dictionary that holds them."
     return value if isinstance(value, bytes) else (value or {}).get("bytes") or b""
 
+# %% ../nbs/4_training/02_parquet.ipynb #b49fa537
 def check_labels(labels: list, file: Path, first: int, n: Optional[int] = None) -> list[int]:
     """`labels` of rows `first` on, whole numbers from 0 (and below `n`); `ValueError` names the
     first odd one."""
@@ -183,6 +187,29 @@ def check_labels(labels: list, file: Path, first: int, n: Optional[int] = None) 
         )
     return labels
 
+# %% ../nbs/4_training/02_parquet.ipynb #bc6d5c3a
+def class_names(file: Path, label: str = "label") -> Optional[list[str]]:
+    "Class names that Hugging Face stored in a Parquet file, or None."
+    raw = (open_parquet(file, label)[0].schema_arrow.metadata or {}).get(b"huggingface", b"{}")
+    try: told = json.loads(raw)
+    except ValueError as e: raise ValueError(f"{file}: its metadata are not JSON ({e})") from e
+    for k in ("info", "features", label, "names"):
+        told = told.get(k) if isinstance(told, dict) else None
+    if told is None: return None
+    if isinstance(told, list) and told and all(isinstance(n, str) for n in told): return told
+    raise ValueError(f"{file}: its metadata name no classes as a list of text: {told!r:.60}")
+
+def check_class_names(files: list[Path], classes: list[str], label: str = "label") -> None:
+    "`ValueError` for a file whose names of classes, if it has any, are others or in another order."
+    for file in files:
+        names = class_names(file, label)
+        if names in (None, classes): continue
+        both = min(len(names), len(classes))
+        k = next((i for i in range(both) if names[i] != classes[i]), both)
+        there, here = (v[k] if k < len(v) else "no class" for v in (names, classes))
+        raise ValueError(f"{file}: class {k} is called {there} there and {here} in this data set,"
+                         " so that its labels mean others; get all files from one place")
+
 # %% ../nbs/4_training/02_parquet.ipynb #1681912d
 def _read_shard(file: Path, classes: int, label: str) -> Iterator[tuple[list[Tensor], list[int]]]:
     "Images and labels (below `classes`) of one Parquet file, one row group at a time."
@@ -199,12 +226,15 @@ def _read_shard(file: Path, classes: int, label: str) -> Iterator[tuple[list[Ten
 
 # %% ../nbs/4_training/02_parquet.ipynb #0cc25605
 def _parquet(
-    root: Path, split: str, size: Optional[int] = None, classes: int = 10, label: str = "label"
+    root: Path, split: str, size: Optional[int] = None, classes: Sequence[str] = "0123456789",
+    label: str = "label"
 ) -> Split:
     "All shards of one split, resized to `size` pixels where it is given."
-    xs, ys, shapes = [], [], set()
-    for f in parquet_shards(root, split):
-        for x, y in _read_shard(f, classes, label):
+    xs, ys, shapes, files = [], [], set(), parquet_shards(root, split)
+    check_class_names(files, list(classes), label)
+    for f in files:
+        for x, y in _read_shard(f, len(classes), label):
+            if not x: continue  # a row group without rows
             shapes |= {tuple(i.shape) for i in x}
             if len(shapes) > 1:
                 raise ValueError(

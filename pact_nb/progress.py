@@ -22,7 +22,7 @@ from .utils import watched
 # %% ../nbs/4_training/19_progress.ipynb #27876764
 def _interactive() -> bool:
     "A terminal, or a notebook someone is looking at."
-    return sys.stderr.isatty() or watched()
+    return bool(sys.stderr and sys.stderr.isatty()) or watched()
 
 def line(row: dict, epochs: int) -> str:
     "One epoch in one line."

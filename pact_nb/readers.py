@@ -94,7 +94,7 @@ def _cifar(name: str, data_dir: Optional[Path], default: Path) -> tuple:
     root, patterns = _where(name, data_dir, default)
     classes, title, folder, label = _CIFAR[name]
     if "**/*.parquet" in patterns and any(root.rglob("*.parquet")):
-        train, test = (_parquet(root, p, None, len(classes), label) for p in ("train", "test"))
+        train, test = (_parquet(root, p, None, classes, label) for p in ("train", "test"))
     elif data_dir is None or any(root.glob(patterns[0])):
         train, test = _cifar_torchvision(name, root, download=data_dir is None)
     else:
@@ -181,7 +181,11 @@ def file_fact(f: os.DirEntry | Path) -> tuple[str, int, int]:
     return f.name, kind.st_size, kind.st_mtime_ns
 
 def _names(folder: Path) -> list[str]:
-    "Folders in `folder`, sorted, hidden ones left out."
+    "Folders in `folder`, sorted, hidden ones left out; `ValueError` for images or links beside."
+    for p in folder.iterdir():
+        if p.is_dir() or p.name.startswith("."): continue
+        if p.suffix.lower() in IMAGE_SUFFIXES or p.is_symlink(): raise ValueError(
+            f"{p}: an image, or a link, beside the class folders; move it into one, or away")
     return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 # %% ../nbs/4_training/03_readers.ipynb #b7948ea4
@@ -214,10 +218,7 @@ def _folder(data_dir: Optional[Path], image_size: Optional[int]) -> tuple:
             "data_dir: dataset 'folder' needs it, a folder with train/<class>/… and test/<class>/…"
         )
     train, test, classes = class_folders(data_dir)
-    return (
-        _folder_split(train, classes, image_size), _folder_split(test, classes, image_size),
-        classes
-    )
+    return *(_folder_split(p, classes, image_size) for p in (train, test)), classes
 
 # %% ../nbs/4_training/03_readers.ipynb #b32f8faa
 def _folder_split(root: Path, classes: list[str], image_size: Optional[int]) -> Split:

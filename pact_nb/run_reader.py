@@ -215,10 +215,10 @@ class Run(_Tables):
     def data(self) -> Data: return load_recipe_data(self.recipe, find_root())
 
     def model(self, data: Data, which: str = "best") -> nn.Module:
-        """The network with its best (or last) weights, on the CPU, in evaluation mode; `which`
-        may also be a path."""
+        "The network with its best (or last) weights, or those of a path, in evaluation mode."
         model = build_model(self.recipe, len(data.classes), data.channels)
-        file = self.path / f"{which}.pt" if which in ("best", "last") else Path(which)
+        file = self.path / "last.pt" if which == "last" else Path(which)
+        if which == "best": file = _intact(self, "best.pt")
         return load_into(model, weights_in(load_weights(file), file), str(file))
 
 # %% ../nbs/4_training/25_run_reader.ipynb #099486ee

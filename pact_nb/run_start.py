@@ -20,7 +20,7 @@ from .pact import PACT
 from .parallel import World
 from .recipe_fields import Recipe, short
 from .run_folders import _TORCHVISION, OTHER_RUNS, is_weights
-from .run_reader import Run, _sha256, batches, build_model, weights_in
+from .run_reader import Run, _intact, _sha256, batches, build_model, weights_in
 from .splits import Data
 from .stages import keep_scale
 from .optimizing import alphas
@@ -158,6 +158,7 @@ def _other_run(r: Recipe, field: str) -> "Run":
             f"{field} {source.path}: the run is {source.summary['status']}{without}; finish that"
             " run first"
         )
+    _intact(source, "best.pt")
     return source
 
 def _check_teacher(r: Recipe) -> None:

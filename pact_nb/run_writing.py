@@ -133,7 +133,8 @@ def _write_summary(job: Job, data: Data, **what: Any) -> None:
         **provenance(job.root, job.device, data), processes=job.world.size,
         recipe=asdict(job.r)
     )
-    if what["status"] == "finished": told["files"] = {n: _sha256(job.path / n) for n in SEALED}
+    if what["status"] == "finished": told["files"] = {
+        n: _sha256(job.path / n) for n in (*SEALED, "best.pt")}
     write_atomic(job.path / "summary.json", sealed(told))
     _draw(job)
 

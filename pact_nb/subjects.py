@@ -20,6 +20,7 @@ from pact_nb.evaluation import (
 )
 from .packed import load_network
 from .recipes import Recipe, short
+from .run_reader import _intact, _sha256
 from .runs import Run, batches, build_model, load_into, load_recipe_data, weights_in
 from .splits import Data
 from .utils import find_root
@@ -103,7 +104,7 @@ def open_subject(
 
 # %% ../nbs/5_deploy/21_evaluate_command.ipynb #8fb25dd5
 def _of_run(x: Run, which: str) -> Subject:
-    file = x.path / f"{which}.pt"
+    file = _intact(x, "best.pt") if which == "best" else x.path / f"{which}.pt"
     if not file.is_file():
         raise ValueError(
             f"{file} is not there; weights in this run: "
@@ -117,8 +118,10 @@ def _of_run(x: Run, which: str) -> Subject:
     )
 
 
-def _results(name: str) -> Path:
-    return find_root() / "runs" / f"evaluate-{name}"
+def _results(name: str, file: Optional[Path] = None) -> Path:
+    "Where results go that have no run: files of one name in two places have a folder each."
+    mark = f"-{_sha256(file)[:8]}" if file else ""
+    return find_root() / "runs" / f"evaluate-{name}{mark}"
 
 # %% ../nbs/5_deploy/21_evaluate_command.ipynb #1d4ac313
 def _say_given(recipe: Optional[Recipe], inside: Any, path: Path, say: Callable) -> None:
@@ -143,7 +146,7 @@ def _of_file(path: Path, recipe: Optional[Recipe], say: Callable[[str], None]) -
         )
     _say_given(recipe, inside, path, say)
     return Subject(
-        path.stem, recipe or _recipe_of(inside, path), path.name, _results(path.stem), state,
+        path.stem, recipe or _recipe_of(inside, path), path.name, _results(path.stem, path), state,
         data_sha256=told.get("data") if recipe is None else None
     )
 
@@ -169,7 +172,7 @@ def _of_packed(path: Path, recipe: Optional[Recipe], say: Callable[[str], None])
         raise ValueError(f"{path} says nothing of its data: give --recipe NAME or --params FILE")
     _say_given(recipe, inside, path, say)
     return Subject(
-        path.stem, recipe or _recipe_of(inside, path), path.name, _results(path.stem),
+        path.stem, recipe or _recipe_of(inside, path), path.name, _results(path.stem, path),
         network=_Whole(net), data_sha256=about.get("data_sha256") if recipe is None else None
     )
 

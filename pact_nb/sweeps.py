@@ -159,6 +159,7 @@ def sweep(
     by_name = dict(zip(paths, jobs))
     states = {n: _state(j, paths[n]) for n, j in by_name.items()}
     rows = {n: _row(n, *s, paths[n]) for n, s in states.items() if s[0] in ("skipped", "failed")}
+    for i, r in enumerate(r for r in rows.values() if r["error"]): say(_said(r, i + 1, len(jobs)))
     def done(n: str, f: Future) -> None:
         rows[n] = _row(n, *_outcome(f, by_name[n], paths[n], states[n][0]), paths[n])
         say(_said(rows[n], len(rows), len(jobs)))
@@ -211,8 +212,8 @@ def _asked_sweep(argv: Optional[list[str]]) -> int:
     usual = find_root() / "runs" / f"sweep-{a.recipe}"
     folder = Path(a.folder).expanduser() if a.folder else usual
     print(f"{len(todo)} runs in {os.path.relpath(folder)}", flush=True)
-    if a.minutes is not None and not a.minutes > 0:
-        raise ValueError(f"minutes must be above 0; got {a.minutes:g}")
+    if a.minutes is not None and not 0 < a.minutes <= 1e6:
+        raise ValueError(f"minutes must be above 0, and at most 1,000,000; got {a.minutes:g}")
     one = partial(run_launched, launch=shlex.split(a.launch)) if a.launch else run_plain
     with make_executor("process", a.workers, a.threads) as ex:
         table = sweep(todo, folder, ex, one, lambda s: print(s, flush=True), a.minutes)
@@ -246,7 +247,8 @@ def _check_json(path: Path) -> None:
 def _tell(folder: Path, table: "pandas.DataFrame", json: Optional[str]) -> int:
     "Print mean and spread, write the report; the exit code."
     finished, rest = find_runs(folder)
-    rows = collect([x for x in finished if x.path.name in set(table.run)])
+    done = set(table.run[table.status != "failed"])
+    rows = collect([x for x in finished if x.path.name in done])
     for r in rows:
         spread = f" ± {r['test_std']:.2%}" if r["test_std"] is not None else ""
         print(f"{r['name']}: test {r['test_mean']:.2%}{spread}, n = {r['n_runs']}, "

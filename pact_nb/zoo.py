@@ -32,14 +32,25 @@ def _usual() -> Path:
     return installed if not (own / INDEX).is_file() and installed.is_dir() else own
 
 # %% ../nbs/5_deploy/20_zoo.ipynb #20c365ca
+_ENTRY = ("file", "sha256", "bytes", "shape", "classes", "mean", "std", "recipe", "test_n",
+          "data_sha256", "test_top1", "differ", "pictures")  # what each network's entry says
+
 def read_index(folder: Optional[str | Path] = None) -> tuple[Path, dict[str, dict]]:
     "(folder, name → entry) of the trained networks; `FileNotFoundError` says where they are."
     folder = _usual() if folder is None else Path(folder).expanduser()
     if not (folder / INDEX).is_file():
         raise FileNotFoundError(f"no {INDEX} in {folder}; the trained networks are part of the "
             "project's repository, in results/cifar10: work in a clone of it, or give that folder")
-    return folder, json.loads((folder / INDEX).read_text(encoding="utf8"))
+    try: told = json.loads((folder / INDEX).read_text(encoding="utf8"))
+    except ValueError as e: raise ValueError(f"{folder / INDEX}: not JSON ({e})") from e
+    whole = isinstance(told, dict) and all(isinstance(e, dict) for e in told.values())
+    lost = [f"{n} has no {k}" for n, e in (told if whole else {}).items() for k in _ENTRY
+            if k not in e]
+    if not whole or lost: raise ValueError(
+        f"{folder / INDEX}: {(lost or ['no networks by name'])[0]}; get the file anew")
+    return folder, told
 
+# %% ../nbs/5_deploy/20_zoo.ipynb #0f76cf31
 def zoo(folder: Optional[str | Path] = None) -> "pandas.DataFrame":
     "A row a network: bits, top-1 in % with a 95 % interval (Wilson), images that `differ`."
     import pandas as pd
@@ -50,7 +61,9 @@ def zoo(folder: Optional[str | Path] = None) -> "pandas.DataFrame":
         top1 = {"top-1 %": 100 * e["test_top1"], "low": 100 * low, "high": 100 * high}
         size = dict(n=e["test_n"], differ=e["differ"], bytes=e["bytes"])
         rows.append(dict(name=name, **bits, **{k: round(v, 2) for k, v in top1.items()}, **size))
-    return pd.DataFrame(rows).set_index("name")
+    columns = ("name w_bits a_bits epochs", "top-1 %", "low high n differ bytes")
+    names = [*columns[0].split(), columns[1], *columns[2].split()]
+    return pd.DataFrame(rows, columns=names).set_index("name")
 
 # %% ../nbs/5_deploy/20_zoo.ipynb #a6afc5d7
 class Pretrained(nn.Module):
@@ -151,6 +164,11 @@ def zoo_name(r: Recipe) -> str:
     tuned = ["tuned"] if r.init else []
     return "_".join([r.dataset, r.model, *rule, kind, *more, *long, *tuned])
 
+def _result_of(folder: Path, file: str) -> Path:
+    "The result that a file of the list belongs to: `_file_of` the other way round."
+    kept = Path(file).parts[0] == "kept"
+    return folder / f"{Path(file).parts[1] if kept else Path(file).stem}.json"
+
 def _file_of(result: Path) -> Optional[Path]:
     "The packed network of a result, or the float weights that were kept."
     kept = result.parent / "kept" / result.stem / "best.pt"
@@ -195,7 +213,11 @@ def update(
 ) -> dict[str, dict]:
     "Write the list anew from the results of seed 0; entries whose files are the same stay."
     folder, path = Path(folder), Path(folder) / INDEX
-    old = json.loads(path.read_text(encoding="utf8")) if path.is_file() else {}
+    old = read_index(folder)[1] if path.is_file() else {}
+    for n, e in old.items():
+        if not (result := _result_of(folder, e["file"])).is_file(): raise ValueError(
+            f"{path}: the result of {n}, {result.name}, is not there any more; put it back, or take"
+            " the entry out of the list")
     same = {(e["file"], e["sha256"]): (n, e) for n, e in old.items()}
     index, data = {}, None
     for result in sorted(folder.glob("*_s0.json")):
