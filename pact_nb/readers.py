@@ -182,11 +182,13 @@ def file_fact(f: os.DirEntry | Path) -> tuple[str, int, int]:
 
 def _names(folder: Path) -> list[str]:
     "Folders in `folder`, sorted, hidden ones left out; `ValueError` for images or links beside."
-    for p in folder.iterdir():
-        if p.is_dir() or p.name.startswith("."): continue
-        if p.suffix.lower() in IMAGE_SUFFIXES or p.is_symlink(): raise ValueError(
-            f"{p}: an image, or a link, beside the class folders; move it into one, or away")
-    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    seen = [p for p in folder.iterdir() if not p.name.startswith(".")]
+    names = sorted(p.name for p in seen if p.is_dir())
+    odd = [p for p in seen if not p.is_dir()
+           and (p.suffix.lower() in IMAGE_SUFFIXES or p.is_symlink())]
+    if names and odd: raise ValueError(
+        f"{odd[0]}: an image, or a link, beside the class folders; move it into one, or away")
+    return names
 
 # %% ../nbs/4_training/03_readers.ipynb #b7948ea4
 def class_folders(
