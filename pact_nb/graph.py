@@ -12,7 +12,8 @@ from typing import Any, Iterable
 from torch import Tensor, fx, nn
 import torch.utils.checkpoint
 from pact_nb.graph_parts import (
-    _DROPOUTS, ByMode, GraphNetwork, _constants, _detach, _graft, _merged, _written
+    _DROPOUTS, ByMode, GraphNetwork, SequenceNetwork, _constants, _detach, _graft, _merged,
+    _written
 )
 from pact_nb.tracing import (
     NetworkTracer, TraceError, _at_default, _autocast, _plain_norms, _random_kept, _take_hooks,
@@ -121,8 +122,10 @@ def _built(model: nn.Module, graph: fx.Graph, drop: list[fx.Node], differ: bool)
         n.op, n.target, n.args, n.kwargs = (
             "call_module", name, (n.args or (n.kwargs["input"],))[:1], {}
         )
-    gm = GraphNetwork(model, graph, type(model).__name__)
+    listed = isinstance(model, (nn.Sequential, SequenceNetwork))
+    gm = (SequenceNetwork if listed else GraphNetwork)(model, graph, type(model).__name__)
     gm.training = model.training
+    if listed: gm.own = tuple(getattr(model, "own", model._modules))
     _graft(gm, model); _constants(gm)
     return gm
 

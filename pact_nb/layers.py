@@ -14,7 +14,7 @@ import torch
 from .checks import _untraced
 from .core import FLOAT
 from .error import best_alpha, percentile_alpha
-from .graph import run_on
+from .graph import run_on, tensors_of
 from .pact import PACT, FixedClip, SignedPACT
 from .quantizing import is_view
 from .utils import buffers_kept, hooked
@@ -78,6 +78,7 @@ def calibrate(
     """Set each α from data, layer by layer in one forward pass; nothing but α changes.
     `ValueError` for an activation that never fires or never runs."""
     _check_calibrate(model, method, silent)
+    if any(t.numel() == 0 for t in tensors_of(x)): raise ValueError("calibrate: x has no image")
     acts = {n: m for n, m in model.named_modules() if isinstance(m, PACT)}
     acts = {n: m for n, m in acts.items() if not isinstance(m, FixedClip)}
     seen = {}  # what each has read; a shared one fits all of it

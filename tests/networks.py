@@ -7,7 +7,9 @@ A verdict is one of
     told:WORDS               refused or warned, with one of WORDS
     right or refused:WORDS   either
 """
+import copy
 import math
+import pickle
 import random
 import types
 from collections import namedtuple
@@ -23,6 +25,7 @@ from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 from torchvision.ops import FrozenBatchNorm2d, StochasticDepth
 
 from judge import off_grid
+from pact_nb.layers import quantize
 from pact_nb.pact import PACT
 
 CASES: dict[str, "Case"] = {}
@@ -1779,6 +1782,7 @@ class Odd(Three):
     def _keeps_the_last(self, h): self.last = h.detach(); return h
     def _appends(self, h): self.past.append(0); return h * len(self.past)
     def _mode_of_a_part(self, h): self.t.eval(); return self.t(h)
+    def _mode_and_back(self, h): self.t.eval(); h = self.t(h); self.t.train(self.training); return h
     def _alias(self, h): y = self.inner(self.norm(h)); return h + y
     def _view(self, h): y = F.relu(h.view_as(h), inplace=True); return h + y
     def _divides(self, h): y = h; y /= 2; return h + y
@@ -1799,8 +1803,8 @@ class Odd(Three):
         return h if self.training else h + p
 
 
-for _how in ("own_gradient count_in_a_dict keeps_the_last appends mode_of_a_part alias view"
-             " sets_data autocast without_gradient evaluation_reads_first").split():
+for _how in ("own_gradient count_in_a_dict keeps_the_last appends mode_of_a_part mode_and_back"
+             " alias view sets_data autocast without_gradient evaluation_reads_first").split():
     case_of("trace", f"odd: {_how.replace('_', ' ')}", lambda how=_how: Odd(how), BY_MODULE)
 for _how in "divides asks_for_a_tensor asks_for_a_list asks_for_a_part of_parameters".split():
     case_of("trace", f"odd: {_how.replace('_', ' ')}", lambda how=_how: Odd(how), low=BC)
@@ -1929,3 +1933,14 @@ class FixedStem(Three):
 
 
 case_of("trace", "a kernel that is a buffer", FixedStem, "warned:convolution with the buffer k")
+
+
+def _counted_root(net, low, x, said):
+    "A network that is a Sequential can be indexed, counted and walked through, as before."
+    for made in (low, copy.deepcopy(low), pickle.loads(pickle.dumps(low)), quantize(low, 2, 2)):
+        assert (len(made), list(made)) == (len(net), [made[i] for i in range(len(net))])
+        assert made[0] is made.get_submodule("0") and made[-1] is made.get_submodule("11")
+        assert isinstance(made[2], PACT) and isinstance(made[1], nn.BatchNorm2d)
+
+
+case_of("trace", "a sequential network by index", tower, low=("3", "6"), extra=_counted_root)
