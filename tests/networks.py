@@ -1797,17 +1797,35 @@ class Odd(Three):
         with torch.no_grad(): h.clamp_(-1, 1)
         return h
 
-    def _evaluation_reads_first(self, h):
-        if not self.training: p = h.mean((2, 3), keepdim=True)
-        h += 1
-        return h if self.training else h + p
-
 
 for _how in ("own_gradient count_in_a_dict keeps_the_last appends mode_of_a_part mode_and_back"
-             " alias view sets_data autocast without_gradient evaluation_reads_first").split():
+             " alias view sets_data autocast without_gradient").split():
     case_of("trace", f"odd: {_how.replace('_', ' ')}", lambda how=_how: Odd(how), BY_MODULE)
-for _how in "divides asks_for_a_tensor asks_for_a_list asks_for_a_part of_parameters".split():
+for _how in "divides asks_for_a_tensor asks_for_a_list asks_for_a_part".split():
     case_of("trace", f"odd: {_how.replace('_', ' ')}", lambda how=_how: Odd(how), low=BC)
+
+
+def _data_alone(net, low, x, said):
+    "No clip reads a parameter."
+    acts = [n for n in low.graph.nodes if n.op == "call_module"
+            and isinstance(low.get_submodule(n.target), PACT)]
+    assert acts and all(n.args[0].op != "get_attr" for n in acts)
+
+
+case_of("trace", "odd: of parameters", lambda: Odd("of_parameters"), low=BC, extra=_data_alone)
+
+
+class ReadsFirst(Three):
+    "Evaluation reads a tensor that is changed afterwards."
+    def forward(self, x):
+        h = self.b(self.start(x))
+        if not self.training: p = h.mean((1, 2, 3))
+        h += 1
+        y = self.tail(F.relu(h))
+        return y if self.training else y + p[:, None]
+
+
+case_of("trace", "evaluation reads first", ReadsFirst, BY_MODULE)
 
 
 class Called(Three):
@@ -1837,14 +1855,13 @@ class HasAct(Three):
 case_of("trace", "a parameter called act", HasAct, low=BC)
 
 
-class Ids(nn.Module):
+class Ids(Dense):
     "Whole numbers that are clamped."
-    def __init__(self): super().__init__(); self.e, self.net = nn.Embedding(5, 6), Dense()
-    def forward(self, ids): return self.net(self.e(ids.clamp(min=0)))
+    def forward(self, ids): return super().forward(F.one_hot(ids.clamp(min=0), 6).float())
 
 
-case_of("trace", "whole numbers clamped", Ids, low=("net.a", "net.b", "net.c"),
-        signed=("net.a",), inputs=lambda: (torch.tensor([-1, 0, 3, 4]),), without=("step",))
+case_of("trace", "whole numbers clamped", Ids, low=BC,
+        inputs=lambda: (torch.tensor([-1, 0, 3, 4]),))
 
 
 class LearnedCap(Three):
@@ -1869,11 +1886,21 @@ def _guided() -> nn.Module:
     net = tower()
     for m in net.modules():
         if isinstance(m, nn.ReLU):
-            m.register_full_backward_hook(lambda m, g, _: (g[0].clamp_min(0),))
+            m.register_full_backward_hook(_clipped)
     return net
 
 
-case_of("trace", "full backward hooks on relu", _guided, low=("3", "6"))
+def _clipped(m, g, _): SEEN.append("relu"); return (g[0].clamp_min(0),)
+
+
+def _hooks_called(net, low, x, said):
+    SEEN.clear()
+    loss = low.train()(*x).sum()
+    loss.backward()
+    assert len(SEEN) == 3, f"{len(SEEN)} of 3 hooks were called"
+
+
+case_of("trace", "full backward hooks on relu", _guided, low=("3", "6"), extra=_hooks_called)
 
 
 class Constrained(nn.Conv2d):
