@@ -158,7 +158,7 @@ def first_change(a: dict, b: dict) -> str:
 
 # %% ../nbs/lab/01_utils.ipynb #b5b15e83
 class Options(argparse.ArgumentParser):
-    "A parser that refuses an option given twice, or with an empty word; no abbreviations."
+    "A parser that says which of two equal options counts, and refuses an empty word."
     empty: tuple = ()  # options that an empty word clears
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, allow_abbrev=False, **kwargs)
@@ -166,8 +166,8 @@ class Options(argparse.ArgumentParser):
     def parse_known_args(self, args=None, namespace=None):
         words = list(sys.argv[1:] if args is None else args)
         names = [w.partition("=")[0] for w in words if w.startswith("--")]
-        for n in names:
-            if names.count(n) > 1: self.error(f"{n} is given twice")
+        for n in dict.fromkeys(names):
+            if names.count(n) > 1: print(f"{n} is given twice: the last counts", file=sys.stderr)
         for i, w in enumerate(words):
             if (words[i - 1] if i else "") in self.empty or w[:-1] in self.empty: continue
             if not w.strip() or w.startswith("--") and w.endswith("="):
