@@ -119,7 +119,7 @@ def _fits_weight(m: nn.Module) -> bool:
 def _norm(n: fx.Node, mods: dict) -> bool:
     "A batch norm that is called once and only the next node reads, of a kind the operator knows."
     if not isinstance(n, fx.Node) or n.op != "call_module" or len(n.users) != 1: return False
-    if sum(o.target == n.target for o in n.graph.nodes if o.op == "call_module") > 1: return False
+    if len(n.graph.find_nodes(op="call_module", target=n.target)) > 1: return False
     m = mods.get(n.target)
     # then it is a BatchNorm
     alone = type(m) is nn.SyncBatchNorm and not torch.distributed.is_initialized()

@@ -164,7 +164,8 @@ def judge(
     x: Any,  # an input, or a tuple of inputs
     lost: Iterable[str] = (),  # what the graph does not carry, for the message
 ) -> None:
-    "`ValueError` unless both give the same bits on `x` in evaluation and in training."
+    "`ValueError` unless both give the same bits on `x` in evaluation and in training; copies run."
+    made, model = copied(made), copied(model)  # a forward may change what it runs on
     for mode in (False, True):
         try: want, buffers = _observed(model, x, mode)
         except ValueError:

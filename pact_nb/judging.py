@@ -94,15 +94,17 @@ def _judged(c: Optional[dict], p: Optional[float]) -> dict:
     reach = f"{c['low']:+.2f} to {c['high']:+.2f}" if c["error"] > NO_SPREAD else "no spread"
     return dict(points=f"{c['points']:+.2f}", interval=reach, p=float(f"{p:.2g}"), n=c["n"])
 
+def _word(points: float, p: float, level: float) -> str:
+    return "cannot tell" if p >= level else "higher" if points > 0 else "lower"
+
 def _verdict(rows: dict, pair: tuple, made: dict, adjusted: dict, level: float) -> str:
     "In words; runs that a guard has stopped are counted."
     lost = [f"{len(s)} of {len(s) + rows[n]['n_runs']} runs of {n} were stopped"
             for n in pair if (s := rows[n].get("stopped"))]
     if pair not in made: return "; ".join(lost)
-    word, (a, b) = "cannot tell", (total_epochs(rows, n) for n in pair)
-    if adjusted[pair] < level:
-        word = "higher" if made[pair]["points"] > 0 else "lower"
-        if a != b: word += f", with {'more' if a > b else 'fewer'} epochs"
+    a, b = (total_epochs(rows, n) for n in pair)
+    word = _word(made[pair]["points"], adjusted[pair], level)
+    if word != "cannot tell" and a != b: word += f", with {'more' if a > b else 'fewer'} epochs"
     return "; ".join([word, *lost])
 
 # %% ../nbs/4_training/39_judging.ipynb #553d34ae
@@ -136,8 +138,7 @@ def told_by_image(
     t = pd.DataFrame([dict(a=a, b=b, **image_by_image(right[a], right[b])) for a, b in pairs],
                      columns=["a", "b", "only_a", "only_b", "points", "p"])
     t["p_holm"] = holm(t.p.tolist())
-    t["verdict"] = ["cannot tell" if p >= level else "higher" if d > 0 else "lower"
-                    for p, d in zip(t.p_holm, t.points)]
+    t["verdict"] = [_word(d, p, level) for d, p in zip(t.points, t.p_holm)]
     return t
 
 # %% ../nbs/4_training/39_judging.ipynb #1f2e360a

@@ -195,7 +195,7 @@ def _convert(model: nn.Module, plan: Plan, x: Any) -> tuple[nn.Module, list[str]
         _quantize_modules(low, plan)
         low.untraced = str(e)
         return low, [_BY_MODULE.format(e)]
-    if x is not None: judge(copied(low), copied(model), x, lost); plan.whole = whole_numbers(low, x)
+    if x is not None: judge(low, model, x, lost); plan.whole = whole_numbers(low, x)
     return low, lost + _quantize_graph(low, plan) + _buffer_kernels(low)
 
 # %% ../nbs/2_networks/10_quantize.ipynb #b07df0fb

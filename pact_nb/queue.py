@@ -116,10 +116,9 @@ def open_runs(plan: Plan, places: Places) -> list[str]:
 
 def check_results(plan: Plan, places: Places) -> None:
     "`ValueError` for a file in a result's place that is none, or of another recipe."
-    for n, own in plan.cells.items():
+    for n in plan.cells:
         if not (file := places.result(n)).is_file(): continue
-        want = {k: v[1:] if k in OTHER_RUNS and v else v for k, v in own.items()}
-        want = asdict(from_params(want))
+        want = portable(asdict(from_params(parameters(plan, places, n))))
         try: there = Recipe(**want | json.loads(file.read_text(encoding="utf8"))["recipe"])
         except (ValueError, TypeError, LookupError) as e:
             raise ValueError(f"{file}: not a result of the queue ({in_words(e)})") from e

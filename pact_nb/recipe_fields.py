@@ -240,9 +240,11 @@ def _plain(name: str, value: Any, kind: type) -> Any:
 # %% ../nbs/4_training/10_recipe_fields.ipynb #9de31672
 MOST = 2**31 - 1  # of a whole number
 
-def _is_utf8(text: str) -> bool:
-    try: return bool(text.encode("utf8"))
+def _is_text(value: str) -> bool:
+    "Whether a file and a path can hold it."
+    try: value.encode("utf8")
     except UnicodeEncodeError: return False
+    return "\0" not in value
 
 # %% ../nbs/4_training/10_recipe_fields.ipynb #6e559f60
 def _check(name: str, value: Any, hint: Any, m: dict) -> Any:
@@ -254,7 +256,7 @@ def _check(name: str, value: Any, hint: Any, m: dict) -> Any:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise TypeError(says)
     if kind is float and not math.isfinite(value): raise ValueError(says)
-    if kind is str and ("\0" in value or not value.isascii() and not _is_utf8(value)):
+    if kind is str and not _is_text(value):
         raise ValueError(f"{says}; it holds bytes that are no text in UTF-8")
     if m["choices"] and value not in m["choices"]:
         raise ValueError(says + did_you_mean(value, m["choices"]))

@@ -270,15 +270,12 @@ def _from_torch() -> bool:
     "Whether torch's own code has called who asks."
     return sys._getframe(2).f_globals.get("__name__", "").split(".")[0] == "torch"
 
-def _asked() -> bool:
-    "torch.is_grad_enabled, while a network is traced: its own code must not depend on it."
-    if not _from_torch(): raise TraceError("its forward asks torch.is_grad_enabled()")
-    return _is_grad_enabled()
-
-def _autocast_asked(*args) -> bool:
-    "torch.is_autocast_enabled, likewise."
-    if not _from_torch(): raise TraceError("its forward asks torch.is_autocast_enabled()")
-    return _is_autocast_enabled(*args)
+def _asked(real: Callable) -> Callable:
+    "A question that a network's own code must not ask, as a graph would freeze the answer."
+    def asked(*args) -> bool:
+        if not _from_torch(): raise TraceError(f"its forward asks torch.{real.__name__}()")
+        return real(*args)
+    return asked
 
 _Function = torch.autograd.Function
 _apply = vars(_Function).get("apply")  # torch 2.14 has it in C, one class above
@@ -326,8 +323,9 @@ def _trace(model: nn.Module, tracer: NetworkTracer) -> tuple[fx.Graph, bool]:
             if hasattr(place, n): s.enter_context(patch.object(place, n, noted(getattr(place, n))))
         direct = noted(lambda f, preserve, *args: f(*args))
         s.enter_context(patch.object(place.CheckpointFunction, "apply", direct))
-        s.enter_context(patch.object(torch, "is_grad_enabled", _asked))
-        s.enter_context(patch.object(torch, "is_autocast_enabled", _autocast_asked))
+        s.enter_context(patch.object(torch, "is_grad_enabled", _asked(_is_grad_enabled)))
+        autocast = _asked(_is_autocast_enabled)
+        s.enter_context(patch.object(torch, "is_autocast_enabled", autocast))
         s.enter_context(patch.object(_Function, "apply", _own_gradient))
         s.enter_context(patch.multiple(builtins, isinstance=_is_a, hasattr=_has))
         s.enter_context(

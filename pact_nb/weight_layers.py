@@ -75,12 +75,12 @@ def _tried(m: nn.Module, name: str, mode: bool) -> str:
     "What a layer does in one mode, with another weight in the place of its own; '' as above."
     seen, real, x = [], getattr(F, name), _example(m)
     w = 10 + torch.arange(m.weight.numel(), device=x.device).to(x).view_as(m.weight)
-    levels, before = torch.cat([x.unique(), x.new_zeros(1)]), w.clone()
+    allowed, before = torch.cat([x.unique(), x.new_zeros(1)]).double(), w.clone()
     def look(*args, **kwargs):
         given = args[0] if args else kwargs["input"]
         mine = args[1] if len(args) > 1 else kwargs.get("weight")
-        moved = torch.isin(given.double(), levels.double()).all()
-        seen.append((mine is w and torch.equal(w, before), moved))
+        values = torch.isin(given.double(), allowed).all()
+        seen.append((mine is w and torch.equal(w, before), values))
         return real(*args, **kwargs)
     try:
         with patch.object(F, name, look), modes_kept(m), buffers_kept(m), _random_kept():
@@ -90,7 +90,7 @@ def _tried(m: nn.Module, name: str, mode: bool) -> str:
     except Exception as e: return f"could not be tried ({in_words(e)})"
     if not seen: return f"does not call {name}"
     if not all(weight for weight, _ in seen): return "changes its weight before using it"
-    if not all(levels for _, levels in seen): return "changes the values of its input"
+    if not all(values for _, values in seen): return "changes the values of its input"
     return "" if len(seen) == 1 else f"calls {name} {len(seen)} times"
 
 # %% ../nbs/2_networks/06_derived_layers.ipynb #662ca3ca

@@ -61,9 +61,9 @@ def zoo(folder: Optional[str | Path] = None) -> "pandas.DataFrame":
         top1 = {"top-1 %": 100 * e["test_top1"], "low": 100 * low, "high": 100 * high}
         size = dict(n=e["test_n"], differ=e["differ"], bytes=e["bytes"])
         rows.append(dict(name=name, **bits, **{k: round(v, 2) for k, v in top1.items()}, **size))
-    columns = ("name w_bits a_bits epochs", "top-1 %", "low high n differ bytes")
-    names = [*columns[0].split(), columns[1], *columns[2].split()]
-    return pd.DataFrame(rows, columns=names).set_index("name")
+    columns = ["name", "w_bits", "a_bits", "epochs", "top-1 %", "low", "high", "n", "differ",
+               "bytes"]
+    return pd.DataFrame(rows, columns=columns).set_index("name")
 
 # %% ../nbs/5_deploy/20_zoo.ipynb #a6afc5d7
 class Pretrained(nn.Module):
