@@ -6,13 +6,13 @@
 __all__ = ['FLAGS_001', 'FLAGS_004', 'translate_001', 'translate_002', 'translate_004', 'translate', 'main']
 
 # %% ../nbs/4_training/14_other_formats.ipynb #96ca57ea
-import argparse
 import shlex
 import sys
 from typing import Any, Optional
 from .named_recipes import RECIPES
 from .nested_files import Translation, load_params
 from .recipe_fields import did_you_mean
+from .utils import Options
 
 # %% ../nbs/4_training/14_other_formats.ipynb #7c3d25c6
 # what stands on the page before this one, under the name it always had
@@ -21,13 +21,13 @@ from pact_nb.nested_files import (  # noqa: F401
 )
 
 # %% ../nbs/4_training/14_other_formats.ipynb #0c7f364d
-class _Flags(argparse.ArgumentParser):
+class _Flags(Options):
     "A parser that raises `ValueError` in place of ending the process."
     def error(self, message: str) -> None: raise ValueError(message)
 
 def _parsed(words: list[str], flags: dict[str, Any]) -> dict[str, Any]:
     "Flag → value for what is on a command line; a flag of kind bool takes no value."
-    p = _Flags(add_help=False, allow_abbrev=False)
+    p = _Flags(add_help=False)
     for f, kind in flags.items():
         how = dict(action="store_true") if kind is bool else dict(type=kind)
         p.add_argument(f"--{f}", default=None, **how)

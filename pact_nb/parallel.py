@@ -31,16 +31,28 @@ class World:
     @property
     def main(self) -> bool: return self.rank == 0
 
+# %% ../nbs/4_training/15_parallel.ipynb #339b9fda
+def _number(name: str, usual: int = 0) -> int:
+    "A whole number of the environment; `usual` where nothing is said."
+    said = os.environ.get(name) or str(usual)
+    if not said.isascii() or not said.isdigit(): raise ValueError(
+        f"{name} must be a whole number, 0 or more; got {said!r}"
+    )
+    return int(said)
+
 # %% ../nbs/4_training/15_parallel.ipynb #185693ca
 def find_world(
     asked: Optional[int] = None,  # how many processes there must be; None: as many as there are
 ) -> World:
     """What torchrun wrote into the environment; `ValueError` if it started another number than
-    asked for."""
-    number = lambda name, usual=0: int(os.environ.get(name) or usual)
+    asked for, or if what stands there is no place in a world."""
     world = World(
-        number("RANK"), number("WORLD_SIZE", 1), number("LOCAL_RANK"),
-        machine=number("LOCAL_WORLD_SIZE") or number("WORLD_SIZE", 1),
+        _number("RANK"), _number("WORLD_SIZE", 1), _number("LOCAL_RANK"),
+        machine=_number("LOCAL_WORLD_SIZE") or _number("WORLD_SIZE", 1),
+    )
+    if not (world.rank < world.size and world.local < world.machine <= world.size): raise ValueError(
+        f"RANK {world.rank} of WORLD_SIZE {world.size}, LOCAL_RANK {world.local} of LOCAL_WORLD_SIZE"
+        f" {world.machine}: no such process. Start all of them with torchrun, or unset these names"
     )
     if asked is not None and asked != world.size:
         raise ValueError(
