@@ -22,7 +22,7 @@ from pact_nb.bench_start import (
     checkpoint_times, cifar10_times, import_times, notebook_times, peak_memory, share
 )
 from .bench_steps import OTHERS, Variant, measure
-from .checkpoints import write_atomic
+from .checkpoints import check_writable, write_atomic
 from .codes import CODE_BITS, load_codes
 from .fused import build_library, load_fused, processor_flags, source_of
 from .models import count_macs, create_model
@@ -140,8 +140,7 @@ def _check_parts(a: argparse.Namespace) -> None:
     a.share = _whole_numbers("share", a.share) if a.share else ()
     if any(n < 1 for n in a.share):
         raise ValueError(f"share must be of numbers from 1 on; got {min(a.share)}")
-    if a.json and not Path(a.json).parent.is_dir():
-        raise ValueError(f"json: no folder {Path(a.json).parent}")
+    if a.json: check_writable("json", a.json)
     if a.cifar10 and not a.before: raise ValueError("cifar10 has a use with --before alone")
     if a.before and (idle := [n for n in _NOT_BEFORE if getattr(a, n)]):
         raise ValueError(f"{idle[0]} has no use with --before, which times no training step")

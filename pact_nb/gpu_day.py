@@ -20,7 +20,7 @@ from typing import Any, Iterator, Optional
 import numpy as np
 import torch
 from torch import nn
-from .checkpoints import write_atomic
+from .checkpoints import check_writable, write_atomic
 from .measuring import quartiles, time_rounds
 from .run_reader import device_name, tf32_of
 from .utils import Options, find_root
@@ -308,6 +308,8 @@ def main(argv: Optional[list[str]] = None) -> int:
         if a.only not in (None, "machine", "groups"):
             raise ValueError(f"only must be machine or groups; got {a.only!r}")
         if a.minutes <= 0 or a.seeds < 1: raise ValueError("minutes and seeds must be above 0")
+        if bool(a.only) != bool(a.json): raise ValueError("only and json go together")
+        if a.json: check_writable("json", a.json)
         small, a.device = a.small or a.device == "auto" and not there, (
             a.device if a.device != "auto" else "cuda" if there else "cpu")
         if a.cells or a.only: return _one_part(a)

@@ -23,7 +23,7 @@ from torch import Tensor
 from . import trainer
 from .bench_start import make_feed
 from .bench_steps import _counting_bytes
-from .checkpoints import write_atomic
+from .checkpoints import check_writable, write_atomic
 from .layers import quantize
 from .models import create_model
 from .recipes import RECIPES
@@ -248,9 +248,10 @@ def count_command(
     p = Options(prog=prog)
     p.add_argument("--json", metavar="FILE", help="where the result is written")
     a = p.parse_args(argv)
-    if no := no_stand_in():
-        print(f"error: {no}", file=sys.stderr)
-        return 2
+    try:
+        if no := no_stand_in(): raise ValueError(no)
+        if a.json: check_writable("json", a.json)
+    except ValueError as e: print(f"error: {e}", file=sys.stderr); return 2
     told = finish(json.loads(run_with_stand_in(["-c", code], seconds=900).splitlines()[-1]))
     for r in told["rows"]: print(r)
     if a.json: write_atomic(Path(a.json), json.dumps(told, indent=1) + "\n")

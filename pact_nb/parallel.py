@@ -50,10 +50,12 @@ def find_world(
         _number("RANK"), _number("WORLD_SIZE", 1), _number("LOCAL_RANK"),
         machine=_number("LOCAL_WORLD_SIZE") or _number("WORLD_SIZE", 1),
     )
-    if not (world.rank < world.size and world.local < world.machine <= world.size): raise ValueError(
-        f"RANK {world.rank} of WORLD_SIZE {world.size}, LOCAL_RANK {world.local} of LOCAL_WORLD_SIZE"
-        f" {world.machine}: no such process. Start all of them with torchrun, or unset these names"
-    )
+    if not (world.rank < world.size and world.local < world.machine <= world.size):
+        raise ValueError(
+            f"RANK {world.rank} of WORLD_SIZE {world.size}, LOCAL_RANK {world.local} of"
+            f" LOCAL_WORLD_SIZE {world.machine}: no such process. Start all of them with torchrun,"
+            " or unset these names"
+        )
     if asked is not None and asked != world.size:
         raise ValueError(
             f"world_size is {asked}, but {world.size}"

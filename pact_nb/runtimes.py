@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 # %% ../nbs/5_deploy/24_runtimes.ipynb #12a63ee2
-from .checkpoints import write_atomic
+from .checkpoints import check_writable, write_atomic
 from .integer import IntegerNetwork, convert, right_choice, same_choice
 from .layers import quantize
 from .measuring import time_rounds
@@ -181,6 +181,7 @@ def main(argv: Optional[list[str]] = None) -> int:
     try:
         if a.rounds < 4: raise ValueError(f"rounds must be at least 4; got {a.rounds}")
         out = Path(a.out) if a.out else find_root() / "results" / "runtimes.json"
+        check_writable("out", out)
         old = json.loads(out.read_text(encoding="utf8")) if out.is_file() else None
         found = measure(a.data_dir, a.rounds, a.images, old)
         write_atomic(out, json.dumps(found, indent=1) + "\n")

@@ -19,7 +19,7 @@ import sys
 from threading import current_thread, main_thread
 from typing import Callable, Iterator, Optional
 from .carry_out import make_folder
-from .checkpoints import Interrupted, SaveError, stop_signals
+from .checkpoints import Interrupted, SaveError, check_writable, stop_signals
 from .executors import make_executor
 from .recipes import from_params
 from .reports import find_runs, save_report
@@ -208,7 +208,7 @@ def _asked_sweep(argv: Optional[list[str]]) -> int:
     "The sweep that the words ask for; the exit code."
     a = _options().parse_args(argv)
     todo = read_jobs(a.recipe, a.a_bits, a.w_bits, a.activations, a.seeds, parse_params(a.params))
-    if a.json: _check_json(Path(a.json))
+    if a.json: check_writable("json", a.json)
     usual = find_root() / "runs" / f"sweep-{a.recipe}"
     folder = Path(a.folder).expanduser() if a.folder else usual
     print(f"{len(todo)} runs in {os.path.relpath(folder)}", flush=True)
@@ -239,11 +239,6 @@ def main(argv: Optional[list[str]] = None) -> int:
         return 130
 
 # %% ../nbs/4_training/36_sweeps.ipynb #174735cb
-def _check_json(path: Path) -> None:
-    "`ValueError` where no report can be written."
-    if not path.resolve().parent.is_dir(): raise ValueError(f"json: no folder {path.parent}")
-    if path.is_dir(): raise ValueError(f"json: {path} is a folder; name a file")
-
 def _tell(folder: Path, table: "pandas.DataFrame", json: Optional[str]) -> int:
     "Print mean and spread, write the report; the exit code."
     finished, rest = find_runs(folder)
