@@ -21,11 +21,12 @@ NO_SPREAD = 1e-9  # points: below it differences are equal, and computed in floa
 
 def compare(
     rows: dict[str, dict],  # from `read_study`
-    a: str,
-    b: str,
+    a: str,  # name of a setting
+    b: str,  # of the one it is compared with
 ) -> dict:  # a, b; points (mean of test_a − test_b), std, error, low, high, p; n
     """How much setting `a` is above setting `b` in test accuracy, seed by seed: 95 % interval and
-    two-sided p of Student's paired t."""
+    two-sided p of Student's paired t. `ValueError` for a setting that is not there, and for two
+    that share fewer than two seeds."""
     pair = _row(rows, a), _row(rows, b)
     x, y = ({s: 100 * t for s, t in zip(r["seeds"], r["test"])} for r in pair)
     d = [x[s] - y[s] for s in x if s in y]

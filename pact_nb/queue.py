@@ -227,7 +227,9 @@ def clone_at(root: Path, commit: str, home: Path) -> Path:
 # %% ../nbs/6_experiments/17_queue.ipynb #e05d2df0
 def start_workers(
     plan_file: Path, clone: Path,  # whose code they run
-    home: Path, workers: int, data_dir: Optional[str],
+    home: Path,  # folder of clones and runs
+    workers: int,  # how many, each with one run at a time
+    data_dir: Optional[str],  # folder of the data; None: as the plan says
 ) -> list[subprocess.Popen]:
     "Start so many processes at the lowest priority, one thread each, with the code of the clone."
     own = {"PYTHONPATH": str(clone), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}

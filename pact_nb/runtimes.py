@@ -79,7 +79,8 @@ def _seal(folder: Path) -> str:
 
 # %% ../nbs/5_deploy/24_runtimes.ipynb #217b2800
 def forms_of(
-    net: IntegerNetwork, folder: Path,
+    net: IntegerNetwork,
+    folder: Path,  # where the files are, or are written
     x: Tensor,  # training images, float32, for the ranges of "fast"
     test: Tensor,  # images to decide on, float32
     labels: Optional[Tensor] = None,  # of `test`, for top1
@@ -123,8 +124,11 @@ def _float_runs(name: str, folder: Path, x: Tensor) -> dict[str, Callable]:
 
 # %% ../nbs/5_deploy/24_runtimes.ipynb #00eb1c70
 def measure(
-    data_dir: Optional[str | Path] = None, rounds: int = 40, images: Optional[int] = None,
-    old: Optional[dict] = None, say: Callable[[str], None] = print,
+    data_dir: Optional[str | Path] = None,  # folder of CIFAR-10
+    rounds: int = 40,  # turns that are timed at batch 1
+    images: Optional[int] = None,  # test images to decide on; None: all
+    old: Optional[dict] = None,  # an earlier table
+    say: Callable[[str], None] = print,
 ) -> dict:  # about; networks: name → forms, speed
     """Tables of all packed networks of the zoo: forms × runtimes, and times at batch 1 and 128.
     What `old` has of the same files, on the same processor with the same packages, stays."""

@@ -96,8 +96,10 @@ def study(
     say: Callable[[str], None] = print,
     note: Callable[[list[Run]], dict] = lambda runs: {},  # more to keep of a setting, from its runs
 ) -> list[dict]:  # a row a setting: `setting`, and what `runs.collect` says
-    """Run every setting with every seed, those missing only; `RuntimeError` names what failed,
-    and what is done stays."""
+    """Run every setting with every seed, those missing only; what is done stays.
+
+    `RuntimeError` names what failed; `ValueError` before anything runs if code that has not been
+    committed would run, or if a parameter is not allowed."""
     check_clean(Path(out))
     folder = Path(folder) if folder else find_root() / "runs" / Path(out).stem
     jobs, done = study_params(settings, base or {}, seeds, folder), 0
@@ -220,9 +222,11 @@ def study_table(rows: dict[str, dict]) -> "pandas.DataFrame":
 
 # %% ../nbs/4_training/37_studies.ipynb #ece0afff
 def study_caption(rows: dict[str, dict]) -> str:
-    "Data set, test images, epochs, device and versions, from the rows themselves."
+    "Data set, test images, epochs, device, versions and commits, from the rows themselves."
     r = next(r for r in rows.values() if r["test"])
     changed = "" if not any(x.get("dirty") for x in rows.values()) else "; uncommitted code"
+    if (commits := len({x.get("commit") for x in rows.values()})) > 1:
+        changed += f"; code of {commits} commits"
     epochs = sorted({x["recipe"]["epochs"] for x in rows.values()})
     return (
         f"{r['recipe']['dataset']}, {r['recipe']['model']}, {r['test_n']:,} test images,"

@@ -42,7 +42,7 @@ def main(folder: str, target: str, layer: str = "layer2.1.act1") -> None:
         right.axvline(c * act.alpha.item() / (2**act.k - 1), color=blue, lw=1.2)
     right.axvline(act.alpha.item(), color=orange, lw=2.5)
     right.text(act.alpha.item(), right.get_ylim()[1], " α", color=orange, va="top", fontsize=14)
-    right.set(xlabel="x (log count)", title=f"what {layer} reads, and its levels", yticks=[])
+    right.set(xlabel="x", ylabel="count, log", title=f"what {layer} reads, and its levels")
     fig.tight_layout(); fig.savefig(target, dpi=90)
 
 

@@ -57,6 +57,11 @@ def test_sizes(pages):
         assert len(over) <= LEFT["cells"].get(p.name, 0), (p.name, over)
 
 
+def test_bytes_of_pages():
+    sizes = {p: p.stat().st_size for p in (ROOT / "nbs").rglob("*.ipynb")}
+    assert max(sizes.values()) < 450_000, max(sizes, key=sizes.get)
+
+
 def test_median_cell(pages): assert house.table(pages)[-1]["median_cell"] <= 12
 
 
