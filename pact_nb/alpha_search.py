@@ -148,7 +148,8 @@ def _alpha_steps(
 ) -> None:
     "One epoch over `x` in which only α moves."
     for i in torch.randperm(len(x), generator=gen).split(batch_size):
-        grads = torch.autograd.grad(F.cross_entropy(model(x[i]).float(), y[i]), params)
+        loss = F.cross_entropy(model(x[i]).float(), y[i])
+        grads = torch.autograd.grad(loss, params, allow_unused=True)  # of a head of training
         for p, g in zip(params, grads): p.grad = g
         opt.step()
         for p in params: p.data.clamp_(min=ALPHA_FLOOR); p.grad = None
@@ -166,6 +167,7 @@ def learn_alphas(
 ) -> tuple[dict[str, float], list[float]]:  # name → new α; loss before, and the least so far
     "Learn α by its modules' own gradient rule, weights frozen; those of the best epoch stay."
     order, gen = _in_order(model), torch.Generator().manual_seed(seed)
+    order = {n: p for n, p in order.items() if p.requires_grad}  # a frozen α stays
     params, best = list(order.values()), [p.item() for p in order.values()]
     with modes_kept(model):
         with torch.no_grad(): losses = [_check_batch(model.eval(), x, y)]

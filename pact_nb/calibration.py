@@ -6,6 +6,7 @@
 __all__ = ['POST_METHODS', 'REPAIRS', 'correct_bias', 'set_alphas', 'mend', 'post_training']
 
 # %% ../nbs/5_deploy/02_bias_correction.ipynb #f102f750
+from collections import Counter
 from typing import Iterable, Optional
 from torch import Tensor, fx, nn
 import torch
@@ -13,7 +14,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from .alpha_search import entropy_alphas, learn_alphas
 from .core import FLOAT
 from .layers import CALIBRATIONS, QuantWeight, calibrate, quantize
+from .pact import PACT
 from .stages import keep_scale, reestimate_norms
+from .tracing import unwrap
 from .utils import evaluating, hooked, modes_kept
 
 # %% ../nbs/5_deploy/02_bias_correction.ipynb #395e2c8d
@@ -21,28 +24,45 @@ from .utils import evaluating, hooked, modes_kept
 from .alpha_search import GRID, entropy_at  # noqa: F401
 
 # %% ../nbs/5_deploy/02_bias_correction.ipynb #eae1e5fe
-def _norms_behind(model: nn.Module) -> dict[str, str]:
-    "Weight layer → the batch norm that alone reads its output; empty without a graph."
-    if not isinstance(model, fx.GraphModule): return {}
-    mods, out = dict(model.named_modules()), {}
-    for n in model.graph.nodes:
-        if (
-            n.op != "call_module"
-            or not isinstance(mods[n.target], QuantWeight)
-            or len(n.users) != 1
-        ):
-            continue
-        (user,) = n.users
-        norm = mods[user.target] if user.op == "call_module" else None
-        if isinstance(norm, _BatchNorm) and norm.running_mean is not None:
-            out[n.target] = user.target
-    return out
+def _calls(model: nn.Module) -> Iterable[tuple[fx.Node, nn.Module]]:
+    "Nodes of the graph that call a module, and the module; none without a graph."
+    mods = dict(model.named_modules())
+    nodes = model.graph.nodes if isinstance(model, fx.GraphModule) else ()
+    return [(n, mods[n.target]) for n in nodes if n.op == "call_module"]
 
+def _norms_behind(model: nn.Module) -> dict[str, str]:
+    """Weight layer → the batch norm that alone reads its output, and reads nothing else; what
+    changes nothing in evaluation may stand between. Empty without a graph."""
+    called, out = dict(_calls(model)), {}
+    times = Counter(n.target for n in called)
+    for n, m in called.items():
+        if not isinstance(m, QuantWeight): continue
+        at = n
+        while isinstance(called.get(user := _only_reader(at)), _IDLE): at = user
+        norm = called.get(user)
+        if not isinstance(norm, _BatchNorm) or times[user.target] > 1: continue
+        if norm.running_mean is not None: out[n.target] = user.target
+    return out
+_IDLE = (nn.Identity, nn.modules.dropout._DropoutNd)
+def _only_reader(n: fx.Node) -> Optional[fx.Node]:
+    return next(iter(n.users)) if len(n.users) == 1 else None
+
+# %% ../nbs/5_deploy/02_bias_correction.ipynb #2f4f6b48
 def _mean(layer: nn.Module, out: Tensor) -> Tensor:
     """Mean over everything but the channels: the last dimension of a linear layer's output, else
     the second."""
     channels = out.dim() - 1 if isinstance(layer, nn.Linear) else 1
     return out.float().mean([d for d in range(out.dim()) if d != channels])
+
+def _before_norms(model: nn.Module) -> set[str]:
+    "Weight layers whose output, or what is made of it, comes to a batch norm before a clip."
+    called, out = dict(_calls(model)), set()
+    for n, m in called.items():
+        todo = list(n.users) if isinstance(m, QuantWeight) else []
+        while todo:
+            if isinstance(called.get(u := todo.pop()), _BatchNorm): out.add(n.target); break
+            if not isinstance(called.get(u), QuantWeight | PACT): todo += u.users
+    return out
 
 # %% ../nbs/5_deploy/02_bias_correction.ipynb #160dfbbc
 def _twin_means(twin: nn.Module, names: Iterable[str], x: Tensor) -> dict[str, Tensor]:
@@ -78,20 +98,35 @@ def _into_bias(m: nn.Module, out: Tensor, shift: Tensor) -> Tensor:
         out.dtype
     )
 
+# %% ../nbs/5_deploy/02_bias_correction.ipynb #bbf10db7
+def _check_own_biases(layers: dict[str, nn.Module]) -> None:
+    "`ValueError` if two layers have one bias."
+    seen = {}
+    for n, m in layers.items():
+        if m.bias is None: continue
+        if (other := seen.setdefault(id(m.bias), n)) != n:
+            raise ValueError(
+                f"{other} and {n} share one bias: one constant cannot be right for both"
+            )
+
 # %% ../nbs/5_deploy/02_bias_correction.ipynb #2d44ba85
 def correct_bias(
     model: nn.Module,  # a quantized network; batch norms' running means and biases are set in place
     twin: nn.Module,  # the float network it was made from
     x: Tensor,  # calibration batch, on the device of both
+    leave: Iterable[str] = (),  # layers that are left as they are
 ) -> dict[str, Tensor]:  # name of each layer → what was added to each output channel, [channels]
-    """Give each layer's output the channel means it has in `twin`, in the order of the network;
-    `ValueError` where layers do not match."""
-    norms, layers = _norms_behind(model), {
-        n: m for n, m in model.named_modules() if isinstance(m, QuantWeight)
+    """Give each layer's output the channel means it has in `twin`, in the order of the network.
+
+    `ValueError` where layers do not match, and where one constant would serve two of them."""
+    twin, norms, layers = unwrap(twin), _norms_behind(model), {
+        n: m for n, m in model.named_modules() if isinstance(m, QuantWeight) and n not in leave
     }
+    _check_own_biases(layers)
     goal, shifts = _twin_means(twin, layers, x), {}
     def mend(name):
         def hook(m, args, out):
+            if name not in goal: return  # of a head that the twin runs in training alone
             if name in norms:
                 shifts[name] = _into_norm(
                     model.get_submodule(norms[name]), twin.get_submodule(norms[name]), goal[name],
@@ -110,7 +145,8 @@ POST_METHODS = (*CALIBRATIONS, "entropy", "learned")
 REPAIRS = ("none", "bias", "norms", "norms, bias")
 
 def set_alphas(
-    model: nn.Module, x: Tensor, y: Optional[Tensor], method: str = "mse", q: float = 99.9
+    model: nn.Module, x: Tensor, y: Optional[Tensor], method: str = "mse", q: float = 99.9,
+    silent: str = "refuse",  # as of `calibrate`
 ) -> None:
     """Set each α of a quantized network by one of `POST_METHODS`, in evaluation mode; `q` is for
     percentile."""
@@ -118,7 +154,8 @@ def set_alphas(
         raise ValueError(f"method must be one of {', '.join(POST_METHODS)}; got {method!r}")
     if y is None and method not in CALIBRATIONS: raise ValueError(f"method {method} needs labels y")
     with modes_kept(model):
-        calibrate(model.eval(), x, method if method in CALIBRATIONS else "mse", q)
+        calibrate(model.eval(), x, method if method in CALIBRATIONS else "mse", q,
+                  silent)
     if method == "entropy": entropy_alphas(model, x, y)
     if method == "learned": learn_alphas(model, x, y)
 
@@ -128,9 +165,18 @@ def mend(model: nn.Module, twin: nn.Module, x: Tensor, repair: str) -> nn.Module
     place; the model."""
     if repair not in REPAIRS:
         raise ValueError(f"repair must be one of {'; '.join(REPAIRS)}; got {repair!r}")
+    both, leave = repair == "norms, bias", set()
+    if both:
+        if not isinstance(model, fx.GraphModule) and any(map(_is_norm, model.modules())):
+            raise ValueError(f"repair {repair!r} must know which norm reads which layer, and this"
+                             " network could not be traced; use 'norms' or 'bias'")
+        leave = _before_norms(model) - _norms_behind(model).keys()
+        correct_bias(model, twin, x)  # what these norms are then taken from
     if "norms" in repair: reestimate_norms(model, [x])
-    if "bias" in repair: correct_bias(model, twin, x)
+    if "bias" in repair: correct_bias(model, twin, x, leave)
     return model
+
+def _is_norm(m: nn.Module) -> bool: return isinstance(m, _BatchNorm)
 
 # %% ../nbs/5_deploy/02_bias_correction.ipynb #15c0fec8
 def _check_float(twin: nn.Module, x: Tensor) -> None:
@@ -160,6 +206,7 @@ def post_training(
     *,
     repair: str = "none",  # one of `REPAIRS`
     q: float = 99.9,  # of method percentile
+    silent: str = "refuse",  # an activation that never fires: "refuse", or "keep" its α as it is
     **how,  # more for `quantize`, e.g. w_quant, first_bits, bits_by, alpha_grad
 ) -> nn.Module:  # a low-bit network in evaluation mode
     """Quantize without training: weights as they are, their scale kept, α from data, means mended.
@@ -168,5 +215,5 @@ def post_training(
     _check_float(twin, x)
     low = quantize(twin, w_bits, a_bits, **how).eval()
     keep_scale(low)
-    set_alphas(low, x, y, method, q)
+    set_alphas(low, x, y, method, q, silent)
     return mend(low, twin, x, repair)

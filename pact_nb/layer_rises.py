@@ -121,7 +121,7 @@ def sensitivity(
     plain, rows = _judged(base, x, y), []
     macs = {r["layer"]: r["macs"] for r in bitops(base, x[:1])[0]}
     for layers, reads in _units(model):
-        n, names = sum(macs[name] for name in layers), layers + reads
+        n, names = sum(macs.get(name, 0) for name in layers), layers + reads  # 0: runs in training
         for k in (bits,) if isinstance(bits, int) else bits:
             rule = ", ".join(f"{name}={k}" for name in names)
             low = base if k == others else _changed(base, rule, others, start, w_quant)

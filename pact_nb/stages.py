@@ -62,8 +62,8 @@ def reestimate_norms(
 ) -> int:  # batches seen
     """Running mean and variance of each batch norm as plain means over `batches`.
 
-    All else runs in evaluation mode. `ValueError` for no batch. After an error everything is as
-    before."""
+    All else runs in evaluation mode, and a norm that no batch reaches stays as it was.
+    `ValueError` for no batch. After an error everything is as before."""
     norms, n = _norms(model), 0
     before, kept = [(b, b.clone()) for m in norms for b in m.buffers()], [m.momentum for m in norms]
     try:
@@ -72,6 +72,9 @@ def reestimate_norms(
             for m in norms: m.train(); m.momentum = None; m.reset_running_stats()
             for xb in batches: model(xb); n += 1
         if not n: raise ValueError("batch norm's statistics need at least one batch")
+        idle = {id(b) for m in norms if not m.num_batches_tracked for b in m.buffers()}
+        for b, old in before:
+            if id(b) in idle: b.copy_(old)
     except BaseException:  # an interrupt too
         for b, old in before: b.copy_(old)
         raise

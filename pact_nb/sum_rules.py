@@ -31,9 +31,11 @@ def _both(self: Writer, a: Value, b: Value) -> Value:
         name = self.emit("add_float", [self.settle(a).name, self.settle(b).name])
         return Value("float", self.out_shape, name=name)
     if "float" in (a.kind, b.kind):
+        if self.ends_in_floats(): return self.both(self.decoded(a), self.decoded(b))
         raise self.no("a sum of codes and floats: the float side needs codes as well, for example "
                       "by first_bits=8 or bits_by (a full-precision shortcut has no integer form)")
     a, b = self.widened(a), self.widened(b)
+    if "float" in (a.kind, b.kind): return self.both(self.decoded(a), self.decoded(b))
     bias = joint(operator.add, a.bias, b.bias, len(a.shape) + 1)
     return Value("sum", a.shape, a.terms + b.terms, bias)
 
@@ -79,6 +81,7 @@ def _beside(self: Writer, parts: list, d: int) -> Value:
     parts = [p if isinstance(p, Value) else self.filled(like, p, d) for p in parts]
     if any(p.kind == "float" for p in parts): return self.cat_floats(parts, d)
     parts = [self.settle(self.ripe(p)) for p in parts]
+    if any(p.kind == "float" for p in parts): return self.cat_floats(parts, d)
     count = max(len(p.terms) for p in parts)  # a part with fewer has more of them with factor 0
     rows = [p.terms + [(p.terms[0][0], ZERO, 0)] * (count - len(p.terms)) for p in parts]
     terms = [self.cat_term([row[i] for row in rows], parts, d) for i in range(count)]

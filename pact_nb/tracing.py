@@ -14,6 +14,7 @@ import inspect
 import operator
 import random
 import sys
+import threading
 from typing import Any, Callable
 from unittest.mock import patch
 import numpy as np
@@ -273,9 +274,13 @@ def _from_torch() -> bool:
 def _asked(real: Callable) -> Callable:
     "A question that a network's own code must not ask, as a graph would freeze the answer."
     def asked(*args) -> bool:
-        if not _from_torch(): raise TraceError(f"its forward asks torch.{real.__name__}()")
+        if _mine() and not _from_torch():
+            raise TraceError(f"its forward asks torch.{real.__name__}()")
         return real(*args)
     return asked
+
+_one_trace, _whose = threading.RLock(), []  # a trace changes what all threads share
+def _mine() -> bool: return threading.get_ident() in _whose
 
 _Function = torch.autograd.Function
 _apply = vars(_Function).get("apply")  # torch 2.14 has it in C, one class above
@@ -318,7 +323,8 @@ def _trace(model: nn.Module, tracer: NetworkTracer) -> tuple[fx.Graph, bool]:
     seen, place = [], torch.utils.checkpoint
     def noted(f): return lambda *args, **kwargs: (seen.append(f), f(*args, **kwargs))[1]
     names = ("_checkpoint_impl", "_checkpoint_without_reentrant_generator")  # torch 2.14, older
-    with ExitStack() as s:
+    with _one_trace, ExitStack() as s:
+        _whose.append(threading.get_ident()); s.callback(_whose.pop)
         for n in names:
             if hasattr(place, n): s.enter_context(patch.object(place, n, noted(getattr(place, n))))
         direct = noted(lambda f, preserve, *args: f(*args))

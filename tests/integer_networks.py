@@ -479,7 +479,9 @@ around("refused: module with indices", lambda s, y: s.mid(s.p(y)[0]), mid=MID,
        p=lambda: nn.MaxPool2d(2, return_indices=True), says="return_indices=True")
 around("refused: float shortcut", lambda s, y: F.relu(s.a(y) + y), how=dict(fp_shortcut=True),
        a=lambda: [*block(8, 8), conv(8, 8)], says="full-precision shortcut")
-whole("refused: float stem into a sum", preact, says="first_bits=8", **PREACT)
+whole("residual: pre-activation, floats from the sum on", preact, **PREACT)
+whole("refused: float stem into a sum", preact, says="first_bits=8", how=dict(last_bits=8),
+      **PREACT)
 around("refused: one bit of two signs", lambda s, y: s.b(s.a(y)), a=CONV, bits=(4, 1),
        b=lambda: [conv(8, 8, 1), nn.ReLU()], says="1 bit with two signs")
 around("refused: norm, max-pool, number",
@@ -487,6 +489,22 @@ around("refused: norm, max-pool, number",
        a=CONV, n=NORM, b=MID, says="put a clip between the two")
 around("clip: of a low-bit layer's map, then a mean", lambda s, y: F.relu(s.a(y)).mean((2, 3)) * 2,
        flat=True, a=CONV)
+
+
+# two heads behind the last clip, one of them clipped itself, joined in four ways; a side that is
+# zero on the example would not be missed there: the test converts with dark images, compares others
+TAILS = {"relu": F.relu, "clamp": lambda t: t.clamp(-0.02, 0.02),
+         "hardtanh": lambda t: F.hardtanh(t, -0.05, 0.05), "relu6": F.relu6,
+         "amax": lambda t: torch.stack([t, -t], 1).amax(1)}
+JOINS = {"sum": torch.add, "cat": lambda a, b: torch.cat([a, b], 1),
+         "stack": lambda a, b: torch.stack([a, b], 1), "difference": torch.sub}
+for tail, clip in TAILS.items():
+    for join, both in JOINS.items():
+        whole(f"tail: {join} with {tail}",
+              lambda s, x, clip=clip, both=both: both(
+                  s.fc(h := s.stem(x).mean((2, 3))), clip(s.aux(h))),
+              how=dict(last_bits=8), stem=lambda: [*block(3, 8), *block(8, 8)],
+              fc=lambda: nn.Linear(8, 5), aux=lambda: nn.Linear(8, 5))
 
 
 def changed(name, change, says):
