@@ -161,13 +161,12 @@ def learn_alphas(
     y: Tensor,  # its labels
     epochs: int = 8,  # passes over `x`
     lr: float = 0.02,  # of Adam, as a share of each α at the start
-    *,
-    batch_size: int = 64,
+    *, batch_size: int = 64,
     seed: int = 0,  # of the order of the images
 ) -> tuple[dict[str, float], list[float]]:  # name → new α; loss before, and the least so far
     "Learn α by its modules' own gradient rule, weights frozen; those of the best epoch stay."
-    order, gen = _in_order(model), torch.Generator().manual_seed(seed)
-    order = {n: p for n, p in order.items() if p.requires_grad}  # a frozen α stays
+    gen = torch.Generator().manual_seed(seed)
+    order = {n: p for n, p in _in_order(model).items() if p.requires_grad}  # a frozen α stays
     params, best = list(order.values()), [p.item() for p in order.values()]
     with modes_kept(model):
         with torch.no_grad(): losses = [_check_batch(model.eval(), x, y)]

@@ -117,24 +117,20 @@ def correct_bias(
     leave: Iterable[str] = (),  # layers that are left as they are
 ) -> dict[str, Tensor]:  # name of each layer → what was added to each output channel, [channels]
     """Give each layer's output the channel means it has in `twin`, in the order of the network.
-
     `ValueError` where layers do not match, and where one constant would serve two of them."""
-    twin, norms, layers = unwrap(twin), _norms_behind(model), {
-        n: m for n, m in model.named_modules() if isinstance(m, QuantWeight) and n not in leave
-    }
+    twin, norms = unwrap(twin), _norms_behind(model)
+    layers = {n: m for n, m in model.named_modules()
+              if isinstance(m, QuantWeight) and n not in leave}
     _check_own_biases(layers)
     goal, shifts = _twin_means(twin, layers, x), {}
     def mend(name):
         def hook(m, args, out):
             if name not in goal: return  # of a head that the twin runs in training alone
-            if name in norms:
-                shifts[name] = _into_norm(
-                    model.get_submodule(norms[name]), twin.get_submodule(norms[name]), goal[name],
-                    _mean(m, out)
-                )
-            else:
-                shifts[name] = goal[name] - _mean(m, out)
-                return _into_bias(m, out, shifts[name])
+            if at := norms.get(name):
+                pair = model.get_submodule(at), twin.get_submodule(at)
+                shifts[name] = _into_norm(*pair, goal[name], _mean(m, out)); return
+            shifts[name] = goal[name] - _mean(m, out)
+            return _into_bias(m, out, shifts[name])
         return hook
     with hooked([(m, mend(n)) for n, m in layers.items()]), evaluating(model): model(x)
     return shifts

@@ -280,15 +280,17 @@ def _options() -> argparse.ArgumentParser:
     ):
         p.add_argument(f"--{name}", type=kind, default=usual, metavar="X",
                        help=f"{doc} [{usual}]" if usual else doc)
-    p.add_argument("--small", action="store_true", help="the same in small")
-    return p
+    p.add_argument("--small", action="store_true", help="the same in small"); return p
 
 # %% ../nbs/lab/10_gpu_day.ipynb #9e7d88d2
+def _check_only(a: argparse.Namespace) -> None:
+    if a.only not in (None, "machine", "groups"):
+        raise ValueError(f"only must be machine or groups; got {a.only!r}")
+    if bool(a.only) != bool(a.json): raise ValueError("only and json go together")
+    if a.json: check_writable("json", a.json)
+
 def _one_part(a: argparse.Namespace) -> int:
-    "The part that runs in this process."
-    if a.cells:
-        fill_in()
-        return int(run_cells(Path(a.cells).resolve()) > 0)
+    if a.cells: fill_in(); return int(run_cells(Path(a.cells).resolve()) > 0)
     small = dict(groups=2, batch=2, size=8, repeat=2) if a.small else {}
     found = machine(a.device) if a.only == "machine" else grouped(a.device, **small)
     write_atomic(Path(a.json), json.dumps(found, indent=1) + "\n")
@@ -305,11 +307,8 @@ def main(argv: Optional[list[str]] = None) -> int:
             raise ValueError(f"device must be auto, cuda or cpu; got {a.device!r}")
         if a.device == "cuda" and not there:
             raise ValueError("device is cuda, but torch finds no CUDA GPU; use auto or cpu")
-        if a.only not in (None, "machine", "groups"):
-            raise ValueError(f"only must be machine or groups; got {a.only!r}")
         if a.minutes <= 0 or a.seeds < 1: raise ValueError("minutes and seeds must be above 0")
-        if bool(a.only) != bool(a.json): raise ValueError("only and json go together")
-        if a.json: check_writable("json", a.json)
+        _check_only(a)
         small, a.device = a.small or a.device == "auto" and not there, (
             a.device if a.device != "auto" else "cuda" if there else "cpu")
         if a.cells or a.only: return _one_part(a)

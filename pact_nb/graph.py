@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 import torch.utils.checkpoint
 from pact_nb.graph_parts import (
     _DROPOUTS, ByMode, GraphNetwork, SequenceNetwork, _constants, _detach, _graft, _merged,
-    _written
+    _names_in, _written
 )
 from pact_nb.tracing import (
     NetworkTracer, TraceError, _at_default, _autocast, _plain_norms, _random_kept, _take_hooks,
@@ -125,7 +125,7 @@ def _built(model: nn.Module, graph: fx.Graph, drop: list[fx.Node], differ: bool)
     listed = isinstance(model, (nn.Sequential, SequenceNetwork))
     gm = (SequenceNetwork if listed else GraphNetwork)(model, graph, type(model).__name__)
     gm.training = model.training
-    if listed: gm.own = tuple(getattr(model, "own", model._modules))
+    if listed: gm._listed = _names_in(model)
     _graft(gm, model); _constants(gm)
     return gm
 

@@ -122,7 +122,8 @@ def _check_kinds(model: nn.Module, x: Tensor) -> None:
 def _check_derived(model: fx.GraphModule) -> None:
     "`ConvertError` for layers whose class has a forward of its own."
     called = {n.target for n in model.graph.nodes if n.op == "call_module"}
-    layers = [(n, m) for n, m in model.named_modules() if n in called and hasattr(m, "kind")]
+    layers = [(n, m) for n, m in model.named_modules()
+              if n in called and isinstance(getattr(m, "kind", None), type)]
     own = [f"{n} ({m.kind.__name__})" for n, m in layers]
     if own:
         raise ConvertError(

@@ -83,7 +83,8 @@ def _layer_hooks(model: nn.Module, products: _Products) -> tuple[list, list]:
             read = args[0] if args else kwargs["input"]
             spread = read if isinstance(m, nn.modules.conv._ConvTransposeNd) else out
             row = products.rows.setdefault(name, dict(layer=name, macs=0, inputs=0))
-            row["macs"] += spread[0].numel() * m.weight[0].numel(); row["inputs"] += read[0].numel()
+            row["macs"] += spread.numel() * m.weight[0].numel()  # of the whole batch, which may
+            row["inputs"] += read.numel()  # be folded: frames, windows, two images side by side
         return hook
     kinds = (nn.modules.conv._ConvNd, nn.Linear)
     layers = [(m, name) for name, m in model.named_modules() if isinstance(m, kinds)]
@@ -101,8 +102,7 @@ def macs_by_layer(
     before, after = _layer_hooks(model, products := _Products(model, xs, rows))
     with hooked(before, before=True), hooked(after, kwargs=True):
         with evaluating(model), _in_the_open(model), products: model(*xs)
-    for r in rows.values():
-        if "weights" in r: r["macs"] //= len(xs[0]); r["inputs"] //= len(xs[0])
+    for r in rows.values(): r["macs"] //= len(xs[0]); r["inputs"] //= len(xs[0])
     return list(rows.values())
 
 # %% ../nbs/2_networks/16_multiplications.ipynb #fad6e1ef

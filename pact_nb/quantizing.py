@@ -16,7 +16,7 @@ from .levels import first_input, source_of
 from .pact import PACT, FixedClip, SignedPACT, check_grad
 from .scales import UNTRACED, _quantize_modules, _scales
 from pact_nb.shortcuts import (
-    _activations, _calls, _convertible, _data, _drop_grids, _float_shortcut,
+    _activations, _calls, _convertible, _data, _drop_grids, _float_shortcut, _of_input,
     _quantized_shortcuts, _shortcuts, _sum_grids
 )
 from .tracing import TraceError, check_network, copied
@@ -71,9 +71,11 @@ def _quantize_graph(gm: fx.GraphModule, plan: Plan) -> list[str]:
 
 # %% ../nbs/2_networks/10_quantize.ipynb #a51c213f
 def _quantize_activations(gm: fx.GraphModule, plan: Plan) -> None:
-    "A PACT, of its bits, for each activation that some converted layer comes behind."
+    """A PACT, of its bits, for each activation that some converted layer comes behind; a bound on
+    the network's input is none."""
     nodes = [n for n in _activations(gm) if n in _data(gm) and n.name not in plan.whole]
     mods, used, wanted = dict(gm.named_modules()), {}, {}
+    nodes = [n for n in nodes if n not in _of_input(gm)]
     sites, layers = _sites(nodes), set(plan.layers)
     for n in nodes:
         if not _layers_beyond(n, plan.known, up=False) & layers: continue

@@ -57,14 +57,16 @@ def _growth(m: QuantWeight) -> float:
     "By how much the largest channel grows, of those whose float weights are near 0."
     if m.weight.is_meta: return 1.0
     size, was = (w.flatten(1).norm(dim=1) for w in (m.quant_weight(), m.weight))
-    return (size / was.clamp_min(1e-12))[was > 0].max().item() if (was > 0).any() else 1.0
+    return torch.where((size > 0) | (was > 0), size / was, 1.0).max().item()  # inf: was 0
 
 # %% ../nbs/2_networks/09_scales.ipynb #66130761
 def _grown_in_words(grown: dict[str, float]) -> str:
     names = ", ".join(list(grown)[:4]) + (" and others" if len(grown) > 4 else "")
+    most = max(grown.values())
+    grow = f"they grow up to {most:.0f} times" if most < math.inf else "0 becomes a constant"
     return (
         f"the grid has no zero, and channels of {names} whose weights are near 0 lose their scale:"
-        f" they grow up to {max(grown.values()):.0f} times. Train on, or use w_quant lsq"
+        f" {grow}. Train on, or use w_quant lsq"
     )
 
 # %% ../nbs/2_networks/09_scales.ipynb #a122efc0

@@ -44,6 +44,15 @@ def _above(nodes: set) -> set:
     while todo: todo += (new := set(todo.pop().all_input_nodes) - found); found |= new
     return found
 
+# %% ../nbs/2_networks/08_shortcuts.ipynb #4276b55b
+def _of_input(gm: fx.GraphModule) -> set[fx.Node]:
+    "The nodes that depend on the input and on nothing that learns: an image, scaled or bounded."
+    mods, learns, plain = dict(gm.named_modules()), dict(gm.named_parameters()), set()
+    for n in gm.graph.nodes:
+        weighs = n.op == "call_module" and any(True for _ in mods[n.target].parameters())
+        if not weighs and n.target not in learns and plain >= set(n.all_input_nodes): plain.add(n)
+    return plain & _data(gm)
+
 # %% ../nbs/2_networks/08_shortcuts.ipynb #1df4926d
 _SUBTRACTS = (operator.sub, operator.isub, torch.sub, torch.subtract)
 

@@ -8,7 +8,8 @@ __all__ = ['warm', 'add_scales', 'keep_scale', 'reestimate_norms']
 # %% ../nbs/2_networks/14_warmup.ipynb #1f88d85a
 from typing import Iterable
 import torch
-from torch import Tensor, nn
+from torch import nn
+from .graph import run_on
 from .utils import modes_kept
 from .weight_layers import QuantWeight
 from .pact import PACT
@@ -58,26 +59,32 @@ def _norms(model: nn.Module) -> list[nn.Module]:
 @torch.no_grad()
 def reestimate_norms(
     model: nn.Module,  # on the device of the batches; only batch norm's buffers change
-    batches: Iterable[Tensor],  # inputs, as in training
+    batches: Iterable,  # inputs as in training: tensors, or tuples of several
 ) -> int:  # batches seen
     """Running mean and variance of each batch norm as plain means over `batches`.
 
-    All else runs in evaluation mode, and a norm that no batch reaches stays as it was.
-    `ValueError` for no batch. After an error everything is as before."""
+    All else runs in evaluation mode, and a norm that no batch reaches stays as it was, as all do
+    after an error. `ValueError` for no batch."""
     norms, n = _norms(model), 0
     before, kept = [(b, b.clone()) for m in norms for b in m.buffers()], [m.momentum for m in norms]
     try:
         with modes_kept(model):
             model.eval()
             for m in norms: m.train(); m.momentum = None; m.reset_running_stats()
-            for xb in batches: model(xb); n += 1
+            for xb in batches: run_on(model, xb); n += 1
         if not n: raise ValueError("batch norm's statistics need at least one batch")
-        idle = {id(b) for m in norms if not m.num_batches_tracked for b in m.buffers()}
-        for b, old in before:
-            if id(b) in idle: b.copy_(old)
+        _restore_unread(norms, before)
     except BaseException:  # an interrupt too
         for b, old in before: b.copy_(old)
         raise
     finally:
         for m, momentum in zip(norms, kept): m.momentum = momentum
     return n
+
+# %% ../nbs/2_networks/14_warmup.ipynb #b697d01b
+@torch.no_grad()
+def _restore_unread(norms: list, before: list) -> None:
+    "Give the norms that no batch has reached their buffers back."
+    unread = {id(b) for m in norms if not m.num_batches_tracked for b in m.buffers()}
+    for b, old in before:
+        if id(b) in unread: b.copy_(old)

@@ -89,17 +89,14 @@ def study(
     settings: dict[str, dict],  # name → parameters that differ from `base`
     out: str | Path,  # the JSON that is written at the end
     base: Optional[dict] = None,  # parameters of all settings, such as recipe, epochs, data_dir
-    seeds: int = 3,  # 0 … seeds−1
-    *,
+    seeds: int = 3, *,  # 0 … seeds−1
     folder: Optional[str | Path] = None,  # of the runs; not given: runs/<name of `out`>
     workers: int = 2,  # runs at a time
     say: Callable[[str], None] = print,
     note: Callable[[list[Run]], dict] = lambda runs: {},  # more to keep of a setting, from its runs
 ) -> list[dict]:  # a row a setting: `setting`, and what `runs.collect` says
-    """Run every setting with every seed, those missing only; what is done stays.
-
-    `RuntimeError` names what failed; `ValueError` before anything runs if code that has not been
-    committed would run, or if a parameter is not allowed."""
+    """Run every setting with every seed, those missing only; `RuntimeError` names what failed.
+    `ValueError` before anything runs for code that is not committed or a wrong parameter."""
     check_clean(Path(out))
     folder = Path(folder) if folder else find_root() / "runs" / Path(out).stem
     jobs, done = study_params(settings, base or {}, seeds, folder), 0

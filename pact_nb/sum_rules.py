@@ -25,6 +25,7 @@ def _add(self: Writer, c, m: None, sign: int = 1) -> Value:
     b = self.times(b, sign * k)
     return self.both(a, b) if isinstance(a, Value) else self.plus(b, a)
 
+# %% ../nbs/5_deploy/07_sum_rules.ipynb #8a5facba
 def _both(self: Writer, a: Value, b: Value) -> Value:
     "The sum of two values."
     if a.kind == b.kind == "float":

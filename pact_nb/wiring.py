@@ -51,7 +51,8 @@ class Plan:
 # %% ../nbs/2_networks/07_wiring.ipynb #8e7fa0ab
 _PRODUCTS = """
 conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear bilinear matmul
-bmm mm einsum addmm baddbmm embedding multi_head_attention_forward""".split()
+bmm mm mv einsum addmm baddbmm tensordot inner cdist cosine_similarity embedding
+multi_head_attention_forward""".split()
 
 def _is_weight(model: nn.Module, name: str) -> bool:
     "Whether `name` is a parameter of two or more dimensions."
@@ -60,8 +61,10 @@ def _is_weight(model: nn.Module, name: str) -> bool:
     return p is not None and p.dim() > 1
 
 def _owns_weight(m: nn.Module) -> bool:
-    return not isinstance(m, nn.LayerNorm) and any(p.dim() > 1 for p in m.parameters())
+    return not isinstance(m, _NO_PRODUCT) and any(p.dim() > 1 for p in m.parameters())
+_NO_PRODUCT = (nn.LayerNorm, nn.RMSNorm)  # a factor for each value is no weight
 
+# %% ../nbs/2_networks/07_wiring.ipynb #1f1bd6e6
 def _weight_nodes(gm: fx.GraphModule) -> set:
     "Nodes that multiply data with a weight: modules that own one, and functions that read one."
     mods, data, own = dict(gm.named_modules()), set(), set()

@@ -13,9 +13,10 @@ from typing import Any, Callable, Optional
 from torch import Tensor, fx, nn
 import torch
 from .calls import MissingArgument, facts, moved, plan, read_call
-from .core import FLOAT, n_steps
+from .core import FLOAT, n_steps, step_of
 from .layers import QuantWeight
 from .pact import PACT, SignedPACT
+from .weights import sawb_alpha
 
 # %% ../nbs/5_deploy/04_writer.ipynb #852ad240
 @torch.no_grad()
@@ -31,6 +32,7 @@ def weight_codes(
         raise ValueError(f"{layer} has weights that are no multiples of one scale")
     return v.to(torch.int16), scale
 
+# %% ../nbs/5_deploy/04_writer.ipynb #a98039b1
 def _scale(layer: QuantWeight, w: Tensor) -> Tensor:
     "What one unit of the weight's whole numbers is worth."
     k, how = layer.w_bits, layer.w_quant
@@ -38,6 +40,8 @@ def _scale(layer: QuantWeight, w: Tensor) -> Tensor:
         return w.abs().flatten(1).amax(1).view(-1, *[1] * (w.dim() - 1))
     if k == 1: return w.abs().amax()
     if how == "lsq": return layer.w_alpha.detach().double() / n_steps(k - 1)
+    if how == "sawb": return step_of(sawb_alpha(layer.weight.detach(), k), n_steps(k))
+    if how == "pact": return step_of(layer.w_alpha.detach(), n_steps(k))
     if how != "dorefa": return _odd_step(w)
     kept = layer._buffers.get("weight_scale", torch.ones(())).double()
     return torch.tensor(1 / n_steps(k), dtype=w.dtype).double() * kept

@@ -7,7 +7,9 @@ import inspect
 import io
 import math
 import random
+import builtins
 import re
+import threading
 import warnings
 
 import pytest
@@ -340,3 +342,115 @@ def test_the_judge(spoil, word):
     "The judge finds nothing in a sound network and each kind of fault in a spoilt one."
     said = looked_at(spoil)
     assert any(word in s for s in said) if word else not said, said
+
+
+class Bounded(nn.Module):
+    "Pixels are bounded and scaled first."
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 4, 1)
+
+    def forward(self, x):
+        return self.c(torch.relu(self.b(torch.relu(self.a(x.clamp(0, 255) / 255)))))
+
+
+def test_bound_on_the_input():
+    "It is no activation: it stays as it is, and no α learns there."
+    low, x, read = quantize(Bounded(), 4, 4), torch.rand(4, 3, 8, 8) * 255, []
+    low.a.register_forward_pre_hook(lambda m, args: read.append(args[0]))
+    low(x)
+    assert torch.equal(read[0], x / 255)
+    assert sum(isinstance(m, PACT) for m in low.modules()) == 2
+
+
+class Pieces(nn.Module):
+    "As in the blocks of YOLOv8: pieces beside what is made of the last one."
+    def __init__(self, cut):
+        super().__init__()
+        self.a, self.b, self.c, self.cut = (
+            nn.Conv2d(3, 6, 1), nn.Conv2d(6, 6, 1), nn.Conv2d(12, 4, 1), cut)
+
+    def forward(self, x):
+        parts = list(self.cut(torch.relu(self.b(torch.relu(self.a(x))))))
+        return self.c(torch.cat([*parts, torch.cat(parts, 1) * 2], 1))
+
+
+@pytest.mark.parametrize("cut", [
+    lambda t: t.chunk(2, 1), lambda t: torch.chunk(t, chunks=3, dim=1),
+    lambda t: t.split([1, 5], 1), lambda t: torch.tensor_split(t, (1, 4), 1),
+    lambda t: t.split(split_size=[2, 4], dim=1)])
+def test_list_of_pieces(cut):
+    net, x = Pieces(cut), torch.randn(2, 3, 4, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        low = quantize(net, 32, 32, activation="relu", x=x)
+    assert torch.equal(low(x), net(x))
+
+
+def test_one_trace_at_a_time():
+    "A trace replaces functions that all threads share; a thread that does not trace may ask."
+    net, failed, tracing = Bounded(), [], threading.Event()
+    real = builtins.isinstance, torch.is_grad_enabled
+    def caught(work):
+        try: work()
+        except Exception as e: failed.append(e)
+    def traces():
+        for _ in range(5): quantize(net, 4, 4)
+    def asks():
+        while tracing.is_set(): torch.is_grad_enabled()
+    tracing.set()
+    tracers = [threading.Thread(target=caught, args=(traces,)) for _ in range(3)]
+    asker = threading.Thread(target=caught, args=(asks,))
+    for t in (*tracers, asker): t.start()
+    for t in tracers: t.join()
+    tracing.clear()
+    asker.join()
+    assert failed == [] and real == (builtins.isinstance, torch.is_grad_enabled)
+
+
+def test_hook_that_makes_the_weight():
+    "As in equalised learning rates: before its first run the layer has none."
+    net = tower_of_two()
+    w = net[2].weight
+    del net[2].weight
+    net[2].register_parameter("weight_orig", w)
+    net[2].register_forward_pre_hook(lambda m, a: setattr(m, "weight", m.weight_orig * 0.2))
+    with pytest.raises(ValueError, match="weight of 2 is computed by a hook"): quantize(net, 4, 4)
+
+
+def tower_of_two():
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(),
+                         nn.Conv2d(8, 4, 1))
+
+
+def test_attribute_of_the_users():
+    "A name of the user's is not taken for one of ours."
+    from pact_nb.integer import convert
+    net = tower_of_two()
+    net[2].kind = "depthwise"
+    low, x = quantize(net, 4, 4).eval(), torch.randn(2, 3, 8, 8)
+    calibrate(low, x)
+    assert torch.allclose(convert(low, x)(x)[0], low(x), atol=1e-5)
+
+
+def refused(part, call, error=(TypeError, ValueError)):
+    with pytest.raises(error, match=part): call()
+
+
+def test_what_is_no_network_of_torch():
+    from torch.nn.utils import prune
+
+    from pact_nb.tracing import check_network, copied
+    line = nn.Sequential(nn.Linear(2, 2))
+    assert type(check_network(nn.DataParallel(line))) is nn.Sequential
+    assert list(copied(nn.Sequential(nn.DataParallel(nn.Linear(2, 2)))).state_dict()) == [
+        "0.weight", "0.bias"]
+    exported = torch.export.export(line, (torch.zeros(1, 2),)).module()
+    pruned = prune.l1_unstructured(nn.Conv2d(3, 8, 3), "weight", 0.5)
+    pruned(torch.randn(1, 3, 4, 4))
+    refused("must be a torch.nn.Module; got str", lambda: check_network("resnet18"))
+    refused("Make a network of it first", lambda: check_network(nn.Sequential))
+    refused("an exported program", lambda: check_network(exported))
+    refused("quantize the Python network", lambda: check_network(torch.jit.script(line)))
+    refused("run the network once", lambda: check_network(nn.Sequential(nn.LazyLinear(2))))
+    refused("prune.remove", lambda: copied(pruned))

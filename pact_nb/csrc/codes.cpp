@@ -7,6 +7,7 @@
 #include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
+#include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 using at::IntArrayRef;
@@ -16,6 +17,13 @@ using Maybe = std::optional<Tensor>;
 using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
+
+// A gradient of the gradient would miss what these operators do: an error, not a part of it.
+static void once() {
+  TORCH_CHECK(!at::GradMode::is_enabled(),
+              "a fused operator has no second derivative (create_graph=True): use the network "
+              "itself in place of its fused view, or fused='off'");
+}
 
 static c10::OperatorHandle named(const char* name) {
   return c10::Dispatcher::singleton().findSchemaOrThrow(name, "");
@@ -69,6 +77,7 @@ struct Backward : Function<Backward> {
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    once();
     if (!grads[0].defined()) return variable_list(10);
     auto s = ctx->get_saved_variables();
     bool bias = ctx->saved_data["bias"].toBool();

@@ -10,6 +10,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
+#include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 #include <atomic>
@@ -465,6 +466,13 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
 
+// A gradient of the gradient would miss what these operators do: an error, not a part of it.
+static void once() {
+  TORCH_CHECK(!at::GradMode::is_enabled(),
+              "a fused operator has no second derivative (create_graph=True): use the network "
+              "itself in place of its fused view, or fused='off'");
+}
+
 template <typename F>
 static auto raw(const char* name) {
   return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<F>();
@@ -501,6 +509,7 @@ struct NormPact : Function<NormPact> {
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    once();
     auto s = ctx->get_saved_variables();
     Tensor g = grads[0], g2 = grads.size() > 4 ? grads[1] : Tensor();
     if (!g.defined()) std::swap(g, g2);
@@ -525,6 +534,7 @@ struct DoReFa : Function<DoReFa> {
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    once();
     auto s = ctx->get_saved_variables();
     if (!grads[0].defined()) return variable_list(2);
     return {raw<decltype(dorefa_backward)>("pact_nb::dorefa_backward").call(grads[0], s[0], s[1]),
