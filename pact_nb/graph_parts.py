@@ -9,6 +9,7 @@ __all__ = ['ByMode', 'Part', 'SequentialPart', 'ListPart', 'DictPart', 'GraphNet
 from collections import OrderedDict
 import operator
 from typing import Any, Optional
+import warnings
 from torch import fx, nn
 from torch.fx.graph_module import _CodeOnlyModule, reduce_graph_module
 import torch.nn.functional as F
@@ -139,8 +140,25 @@ def _check_added(graph: fx.Graph, added: list[fx.Node], mods: dict) -> None:
         if changed.get(place(_base(i, mods)), i) is not i:
             raise TraceError("in evaluation its forward reads a tensor before it is changed")
 
+# %% ../nbs/2_networks/03_graph_parts.ipynb #c97f61e9
+def _plain_names(m: nn.Module) -> frozenset:
+    "Names of the numbers, words and truth values that a module, or its class, holds."
+    if isinstance(m, _Written): return m._plain
+    held = [vars(c) for c in type(m).__mro__ if not issubclass(nn.Module, c)] + [vars(m)]
+    return frozenset(n for d in held for n, v in d.items() if type(v) in (bool, int, float, str)
+                     and not n.startswith("_")) - {"training", "frozen"}
+
+class _Written:
+    "A module whose attributes the graph has read."
+    _plain: frozenset = frozenset()
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._plain: warnings.warn(
+            f"{name} is in the graph as it was when the network was quantized; setting it changes"
+            " nothing. Set it in the float network, and quantize again", stacklevel=2)
+        super().__setattr__(name, value)
+
 # %% ../nbs/2_networks/03_graph_parts.ipynb #bbc79208
-class Part(nn.Module):
+class Part(_Written, nn.Module):
     "A container of a `GraphNetwork`: it holds layers under their names."
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(
@@ -209,6 +227,7 @@ def _graft(new: nn.Module, like: nn.Module) -> None:
         for n, t in getattr(like, kind).items():
             if n not in getattr(new, kind) and n not in vars(new): getattr(new, kind)[n] = t
     new._non_persistent_buffers_set |= like._non_persistent_buffers_set
+    new._plain = _plain_names(like)
     _reorder(new, like)
 
 # %% ../nbs/2_networks/03_graph_parts.ipynb #640a1af9
@@ -221,7 +240,7 @@ def _reorder(new: nn.Module, like: nn.Module) -> None:
         here.clear(); here.update(held)
 
 # %% ../nbs/2_networks/03_graph_parts.ipynb #a042383e
-class GraphNetwork(fx.GraphModule):
+class GraphNetwork(_Written, fx.GraphModule):
     """A network as a graph, with its containers, its unused tensors and the modes that its `train`
     leaves."""
     # modules that stay in evaluation mode when the network is put in training mode
@@ -237,7 +256,7 @@ class GraphNetwork(fx.GraphModule):
         def init(new, like, graph):
             fx.GraphModule.__init__(new, like, graph)
             _graft(new, like)
-            for k in ("frozen", "training", "_listed"):
+            for k in ("frozen", "training", "_listed", "_plain"):
                 setattr(new, k, vars(like).get(k, getattr(self, k)))
         return init
 
@@ -260,7 +279,7 @@ def _unpickled(body: dict, imports: str) -> GraphNetwork:
     new = made(plain, plain.graph, body.get("_graphmodule_cls_name", "GraphModule"))
     _graft(new, _CodeOnlyModule(dict(body)))
     new.frozen, new.training = body.get("frozen", ()), body["training"]
-    new._listed = body.get("_listed", ())
+    new._listed, new._plain = body.get("_listed", ()), body.get("_plain", frozenset())
     return new
 
 # %% ../nbs/2_networks/03_graph_parts.ipynb #bc9f0bf9

@@ -71,8 +71,7 @@ def _quantize_graph(gm: fx.GraphModule, plan: Plan) -> list[str]:
 
 # %% ../nbs/2_networks/10_quantize.ipynb #a51c213f
 def _quantize_activations(gm: fx.GraphModule, plan: Plan) -> None:
-    """A PACT, of its bits, for each activation that some converted layer comes behind; a bound on
-    the network's input is none."""
+    "A PACT for each activation above a converted layer; a bound on the input is none."
     nodes = [n for n in _activations(gm) if n in _data(gm) and n.name not in plan.whole]
     mods, used, wanted = dict(gm.named_modules()), {}, {}
     nodes = [n for n in nodes if n not in _of_input(gm)]
@@ -196,9 +195,15 @@ def _convert(model: nn.Module, plan: Plan, x: Any) -> tuple[nn.Module, list[str]
         low = copied(model)
         _quantize_modules(low, plan)
         low.untraced = str(e)
-        return low, [_BY_MODULE.format(e)]
+        return low, [_BY_MODULE.format(e), *_hooks_left(model)]
     if x is not None: judge(low, model, x, lost); plan.whole = whole_numbers(low, x)
-    return low, lost + _quantize_graph(low, plan) + _buffer_kernels(low)
+    return low, lost + _hooks_left(model) + _quantize_graph(low, plan) + _buffer_kernels(low)
+
+# %% ../nbs/2_networks/10_quantize.ipynb #371e3274
+def _hooks_left(model: nn.Module) -> list[str]:
+    "In words, hooks on parameters, which a copy of a parameter does not have."
+    names = [n for n, p in model.named_parameters() if p._backward_hooks]
+    return [f"hooks on the parameters {', '.join(names[:3])} stay behind"] * bool(names)
 
 # %% ../nbs/2_networks/10_quantize.ipynb #b07df0fb
 def report(model: nn.Module) -> list[dict]:

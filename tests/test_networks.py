@@ -454,3 +454,10 @@ def test_what_is_no_network_of_torch():
     refused("quantize the Python network", lambda: check_network(torch.jit.script(line)))
     refused("run the network once", lambda: check_network(nn.Sequential(nn.LazyLinear(2))))
     refused("prune.remove", lambda: copied(pruned))
+
+
+def test_hooks_on_parameters_are_told():
+    net = tower_of_two()
+    net[2].weight.register_hook(lambda g: g * 0)
+    with pytest.warns(UserWarning, match="hooks on the parameters 2.weight stay behind"):
+        quantize(net, 4, 4)
