@@ -150,8 +150,7 @@ def set_alphas(
         raise ValueError(f"method must be one of {', '.join(POST_METHODS)}; got {method!r}")
     if y is None and method not in CALIBRATIONS: raise ValueError(f"method {method} needs labels y")
     with modes_kept(model):
-        calibrate(model.eval(), x, method if method in CALIBRATIONS else "mse", q,
-                  silent)
+        calibrate(model.eval(), x, method if method in CALIBRATIONS else "mse", q, silent)
     if method == "entropy": entropy_alphas(model, x, y)
     if method == "learned": learn_alphas(model, x, y)
 
@@ -161,8 +160,8 @@ def mend(model: nn.Module, twin: nn.Module, x: Tensor, repair: str) -> nn.Module
     place; the model."""
     if repair not in REPAIRS:
         raise ValueError(f"repair must be one of {'; '.join(REPAIRS)}; got {repair!r}")
-    both, leave = repair == "norms, bias", set()
-    if both:
+    leave = set()
+    if repair == "norms, bias":
         if not isinstance(model, fx.GraphModule) and any(map(_is_norm, model.modules())):
             raise ValueError(f"repair {repair!r} must know which norm reads which layer, and this"
                              " network could not be traced; use 'norms' or 'bias'")

@@ -172,7 +172,8 @@ class _Listed(Part):
     them. One that holds nothing and is written in the graph shows as an empty `Part`."""
     _listed: tuple = ()
     def _kept(self) -> list[Optional[nn.Module]]:
-        return [None if n is None else self._modules.get(n, Part()) for n in self._listed]
+        here = self._modules
+        return [None if n is None else here[n] if n in here else Part() for n in self._listed]
     def __len__(self) -> int: return len(self._listed)
     def __iter__(self): return iter(self._kept())
     def __getitem__(self, i): return self._kept()[i]

@@ -72,9 +72,9 @@ def _quantize_graph(gm: fx.GraphModule, plan: Plan) -> list[str]:
 # %% ../nbs/2_networks/10_quantize.ipynb #a51c213f
 def _quantize_activations(gm: fx.GraphModule, plan: Plan) -> None:
     "A PACT for each activation above a converted layer; a bound on the input is none."
-    nodes = [n for n in _activations(gm) if n in _data(gm) and n.name not in plan.whole]
+    data = _data(gm) - _of_input(gm)
+    nodes = [n for n in _activations(gm) if n in data and n.name not in plan.whole]
     mods, used, wanted = dict(gm.named_modules()), {}, {}
-    nodes = [n for n in nodes if n not in _of_input(gm)]
     sites, layers = _sites(nodes), set(plan.layers)
     for n in nodes:
         if not _layers_beyond(n, plan.known, up=False) & layers: continue

@@ -31,11 +31,10 @@ def _both(self: Writer, a: Value, b: Value) -> Value:
     if a.kind == b.kind == "float":
         name = self.emit("add_float", [self.settle(a).name, self.settle(b).name])
         return Value("float", self.out_shape, name=name)
-    if "float" in (a.kind, b.kind):
-        if self.ends_in_floats(): return self.both(self.decoded(a), self.decoded(b))
+    if "float" not in (a.kind, b.kind): a, b = self.widened(a), self.widened(b)
+    elif not self.ends_in_floats():
         raise self.no("a sum of codes and floats: the float side needs codes as well, for example "
                       "by first_bits=8 or bits_by (a full-precision shortcut has no integer form)")
-    a, b = self.widened(a), self.widened(b)
     if "float" in (a.kind, b.kind): return self.both(self.decoded(a), self.decoded(b))
     bias = joint(operator.add, a.bias, b.bias, len(a.shape) + 1)
     return Value("sum", a.shape, a.terms + b.terms, bias)
@@ -80,8 +79,7 @@ def _beside(self: Writer, parts: list, d: int) -> Value:
     if d == 0: raise self.no("a concatenation along the batch")
     like = next(p for p in parts if isinstance(p, Value))
     parts = [p if isinstance(p, Value) else self.filled(like, p, d) for p in parts]
-    if any(p.kind == "float" for p in parts): return self.cat_floats(parts, d)
-    parts = [self.settle(self.ripe(p)) for p in parts]
+    if all(p.kind != "float" for p in parts): parts = [self.settle(self.ripe(p)) for p in parts]
     if any(p.kind == "float" for p in parts): return self.cat_floats(parts, d)
     count = max(len(p.terms) for p in parts)  # a part with fewer has more of them with factor 0
     rows = [p.terms + [(p.terms[0][0], ZERO, 0)] * (count - len(p.terms)) for p in parts]
