@@ -1,16 +1,20 @@
 "The structure of the workbook: what builds on what, and how large a page or a cell may be."
 import ast
+import io
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 import house  # noqa: E402
+import pictures  # noqa: E402
 
 # pages and cells that are longer than they should be; a number here may only get smaller
 LEFT = json.loads((ROOT / "tests" / "house.json").read_text(encoding="utf8"))
@@ -59,7 +63,26 @@ def test_sizes(pages):
 
 def test_bytes_of_pages():
     sizes = {p: p.stat().st_size for p in (ROOT / "nbs").rglob("*.ipynb")}
-    assert max(sizes.values()) < 450_000, max(sizes, key=sizes.get)
+    assert max(sizes.values()) < 200_000, f"{max(sizes, key=sizes.get)}: scripts/pictures.py"
+
+
+def png(image) -> bytes:
+    image.save(out := io.BytesIO(), "PNG")
+    return out.getvalue()
+
+
+def test_pictures_lose_colours_and_nothing_else():
+    "4,096 colours in any order: the same size, and each pixel off by a few levels at most."
+    x = np.random.default_rng(0).permutation(4096).reshape(64, 64)
+    wide = Image.fromarray(np.stack([x // 64 * 4, x % 64 * 4, x * 0], 2).astype("uint8"))
+    few = Image.open(io.BytesIO(less := pictures.reduced(png(wide))))
+    assert few.mode == "P" and few.size == (64, 64)
+    assert len(np.unique(np.asarray(few))) <= 256 and len(less) < len(png(wide))
+    off = np.abs(np.asarray(few.convert("RGB")).astype(int) - np.asarray(wide))
+    assert 0 < off.mean() < 4 and off.max() <= 16, (off.mean(), off.max())
+    assert pictures.reduced(less) == less  # once more changes nothing
+    clear = png(Image.new("RGBA", (8, 8), (9, 9, 9, 99)))
+    assert pictures.reduced(clear) == clear  # transparency stays
 
 
 def test_median_cell(pages): assert house.table(pages)[-1]["median_cell"] <= 12
