@@ -57,6 +57,44 @@ def operands(node: fx.Node, mods: dict) -> list:
     first = first_input(node)
     return list(first) if isinstance(first, (list, tuple)) else [first]
 
+# %% ../nbs/2_networks/01_levels.ipynb #4b9cd0ce
+_WRITES = (operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.setitem)
+
+def _writes(n: fx.Node, mods: dict) -> bool:
+    "Whether a node changes what it reads."
+    if n.op == "call_module": return bool(getattr(mods.get(n.target), "inplace", False))
+    name = n.target if isinstance(n.target, str) else getattr(n.target, "__name__", "")
+    in_place = name.endswith("_") and not name.endswith("__")
+    return in_place or n.target in _WRITES or bool(n.kwargs.get("inplace"))
+
+_PARTS = "getitem chunk split tensor_split unbind narrow select".split()
+_VIEWS = [*_PARTS, *"""
+view reshape flatten ravel squeeze unsqueeze transpose swapaxes swapdims permute movedim moveaxis t
+T mT contiguous float to type_as view_as reshape_as expand expand_as unflatten unfold diagonal
+detach dropout dropout1d dropout2d dropout3d alpha_dropout Identity Flatten Unflatten Dropout
+Dropout1d Dropout2d Dropout3d AlphaDropout
+""".split()]  # what may share its input's memory
+
+# %% ../nbs/2_networks/01_levels.ipynb #5f8b1d6f
+def _view_name(n: fx.Node, mods: dict) -> str:
+    "The name of a call whose first input is a node; 'T' for the attribute."
+    if n.op in ("placeholder", "get_attr", "output"): return ""
+    if not isinstance(first_input(n), fx.Node): return ""
+    if getattr(mods.get(n.target), "in_evaluation", None) == 0: return "Identity"  # TrainingOnly
+    return n.args[1] if n.target is getattr else op_name(n, mods)
+
+def _base(n: fx.Node, mods: dict) -> fx.Node:
+    "The node whose values `n`, a view perhaps, shows."
+    while _view_name(n, mods) in _VIEWS: n = first_input(n)
+    return n
+
+def _is_part(n: fx.Node, mods: dict) -> bool:
+    "Whether a node shows a piece of a tensor, beside which others may lie."
+    while (name := _view_name(n, mods)) in _VIEWS:
+        if name in _PARTS: return True
+        n = first_input(n)
+    return False
+
 # %% ../nbs/2_networks/01_levels.ipynb #8274d6d8
 def pieces_of(n: fx.Node) -> int:
     "Into how many pieces a call of chunk, tensor_split or split cuts; 0 where only the shape says."

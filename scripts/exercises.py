@@ -18,7 +18,7 @@ EXERCISES = {
     "1_method/06_dorefa": ["dorefa"],
     "1_method/07_sawb": ["sawb"],
     "1_method/08_learned_clips": ["lsq_weight"],
-    "2_networks/14_warmup": ["reestimate_norms"],
+    "2_networks/15_warmup": ["reestimate_norms"],
     "4_training/39_judging": ["holm"],
 }
 BLANK = 'raise NotImplementedError("your turn: {name}")'

@@ -307,6 +307,96 @@ class RandomDepthModule(Three):
         return self.tail(F.relu(h + self.drop(self.b(h))))
 
 
+def drop_path(y, p, training):
+    "Stochastic depth, as copied from network to network."
+    if not training: return y
+    mask = y.new_empty((y.shape[0],) + (1,) * (y.ndim - 1)).bernoulli_(1 - p)
+    mask.div_(1 - p)
+    return y * mask
+
+
+@case("plain", low=BC)
+class RandomDepthFunction(Three):
+    "Two branches dropped by a function; steps that training alone has."
+    def forward(self, x):
+        h = self.start(x)
+        h = F.relu(h + drop_path(self.b(h), 0.5, self.training))
+        return self.tail(F.relu(h + drop_path(self.c(h), 0.5, self.training)))
+
+
+class DropRate(nn.Module):
+    "A user's own module, by another name than others give it."
+    def forward(self, x): return drop_path(x, 0.5, self.training)
+
+
+@case("plain", low=BC)
+class RandomDepthAdded(Three):
+    "The branch takes its shortcut in-place: in evaluation that is the layer's own result."
+    def __init__(self):
+        super().__init__()
+        self.drop = DropRate()
+
+    def forward(self, x):
+        h = self.start(x)
+        y = self.drop(self.b(h))
+        y += h
+        return self.tail(F.relu(y))
+
+
+@case("plain", low=BC)
+class RandomDepthFloored(Three):
+    "The mask of EfficientNet's early ports: a floor of keep + rand."
+    def forward(self, x):
+        h = self.start(x)
+        y = self.b(h)
+        if self.training:
+            r = torch.rand([y.shape[0], 1, 1, 1], dtype=y.dtype, device=y.device) + 0.5
+            y = y / 0.5 * torch.floor(r)
+        return self.tail(F.relu(y + h))
+
+
+@case("plain", low=BC)
+class NoiseInTraining(Three):
+    "Noise in front of an activation, read once."
+    def forward(self, x):
+        y = self.b(self.start(x))
+        if self.training: y = y + 0.1 * torch.randn_like(y)
+        return self.tail(F.relu(y))
+
+
+@case("plain", low=BC)
+class MaskOfTwoBranches(Three):
+    "One mask, read by two products of training."
+    def forward(self, x):
+        h = self.start(x)
+        y, z = self.b(h), self.c(h)
+        if self.training:
+            mask = y.new_empty((y.shape[0], 1, 1, 1)).bernoulli_(0.5)
+            y, z = y * mask, z * mask
+        return self.tail(F.relu(F.relu(y + h) + z))
+
+
+@case("plain", "told:converted module by module")
+class ScaledWithoutGradient(Three):
+    "The size that training divides by has no gradient."
+    def forward(self, x):
+        y = self.b(self.start(x))
+        if self.training:
+            with torch.no_grad(): size = y.abs().mean() + 1
+            y = y / size
+        return self.tail(F.relu(y))
+
+
+@case("plain", "told:converted module by module")
+class NoiseReadTwice(Three):
+    "What evaluation reads is changed in-place behind the training's step, and read again."
+    def forward(self, x):
+        y = self.b(self.start(x))
+        z = y * 0.5 if self.training else y
+        z += 1
+        return self.tail(F.relu(y + z))
+
+
 @case("plain", low=BC)
 class Penalty(Three):
     "The size of a weight is a second output."

@@ -19,6 +19,7 @@ from networks import CASES, Case
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from pact_nb.graph import in_evaluation
 from pact_nb.layers import calibrate, check_levels, quantize, report
 from pact_nb.pact import PACT, SignedPACT
 
@@ -296,6 +297,15 @@ def test_twice_is_once():
     low = quantize(case.make(), 4, 4).eval()
     calibrate(low, case.x()[0])
     assert same(quantize(low, 4, 4).eval()(*case.x()), low(*case.x()))
+
+
+def test_stochastic_depth_is_gone_in_evaluation():
+    case = CASES["randomdepthfunction"]
+    low = quantize(case.make(), w_bits=4, a_bits=4)
+    calls = lambda g: sum(type(m).__name__ == "TrainingOnly" for n in g.graph.nodes
+                          if n.op == "call_module" and (m := g.get_submodule(n.target)) is not None)
+    assert (calls(low), calls(alone := in_evaluation(low))) == (2, 0)
+    assert torch.equal(low.eval()(*case.x()), alone(*case.x()))
 
 
 def test_detector_around_a_low_network():
