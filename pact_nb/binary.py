@@ -23,12 +23,13 @@ def check_scale(per: str) -> str:
 
 # %% ../nbs/1_method/10_one_bit.ipynb #7f998aa8
 def binary(
-    w: Tensor,  # weights of one layer, any shape, output channels first; floating point
+    # weights of one layer, floating point, output channels first; "channel": two dimensions or more
+    w: Tensor,
     # one scale for the "layer", or for each output "channel" (the first dimension)
     per: str = "layer",
     # ±1, as `w`, held from before; None: sign(w), where sign(0) = +1
     signs: Optional[Tensor] = None,
-) -> Tensor:  # ±a, as `w`, with a = mean of w·sign; NaN if any w is not finite
+) -> Tensor:  # ±a, as `w`, with a = mean of w·sign; NaN for a layer or channel that is not finite
     """1-bit weights with the scale of least squared error for their signs; identity gradient,
     the scale taken as constant."""
     wf = w.to(torch.promote_types(w.dtype, torch.float32))

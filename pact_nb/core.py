@@ -93,7 +93,7 @@ def encode(
 
 def decode(q: Tensor, scale: float | Tensor, zero: float = 0) -> Tensor:
     "r = S(q − Z), the shape of `q`; float32, or the dtype of `scale` where that is a tensor."
-    return (q - zero) * scale
+    return (q.to(scale.dtype if torch.is_tensor(scale) else torch.float32) - zero) * scale
 
 # %% ../nbs/1_method/01_grids.ipynb #7cfad46d
 def straight_through(

@@ -76,7 +76,7 @@ def calibrate(
     silent: str = "refuse",  # an activation that never fires: "refuse", or "keep" its α as it is
 ) -> dict[str, float]:  # name of each PACT → its new α; a fixed clip has none
     """Set each α from data, layer by layer in one forward pass; nothing but α changes.
-    `ValueError` for an activation that never fires or never runs."""
+    `ValueError` for an activation that never fires; a warning for one that does not run."""
     _check_calibrate(model, method, silent)
     if any(t.numel() == 0 for t in tensors_of(x)): raise ValueError("calibrate: x has no image")
     acts = {n: m for n, m in model.named_modules() if isinstance(m, PACT)}

@@ -29,7 +29,7 @@ def pact_weight(
     w: Tensor,  # weights of one layer, any shape; floating point
     alpha: Tensor,  # clip level α > 0, shape []; gets the gradient of Eq. 3, two-sided
     k: int,  # bits, 1-8; 32: `w` itself
-) -> Tensor:  # w_q, as `w`: odd multiples of α/(2^k−1), |w_q| ≤ α; NaN if any w is not finite
+) -> Tensor:  # w_q, as `w`: odd multiples of α/(2^k−1), |w_q| ≤ α; NaN where w is not finite
     "PACT on weights: learned two-sided clip, 2^k symmetric levels without a zero."
     if check_bits(k) == FLOAT: return w
     wf, a, a0 = _clip_level(w, alpha)
@@ -52,7 +52,7 @@ def lsq_weight(
     w: Tensor,  # weights of one layer, any shape; floating point
     alpha: Tensor,  # largest level α = s·(2^(k−1)−1) > 0, shape []; moved by SGD as LSQ moves s
     k: int,  # bits, 2-8; 32: `w` itself
-) -> Tensor:  # w_q, as `w`: s·{−2^(k−1), …, 2^(k−1)−1}; NaN if any w is not finite
+) -> Tensor:  # w_q, as `w`: s·{−2^(k−1), …, 2^(k−1)−1}; NaN where w is not finite
     "LSQ weights (Esser et al., 2020, Eq. 1-3), with the clip level in place of the step."
     if check_bits(k) == FLOAT: return w
     q = n_steps(check_lsq(k) - 1)

@@ -150,7 +150,7 @@ def _mode(node: fx.Node, mods: dict) -> str:
 
 # %% ../nbs/2_networks/01_levels.ipynb #9533a2bd
 def _keeps(node: fx.Node, mods: dict) -> bool:
-    "Whether a call only moves, picks and repeats values, or adds zeros."
+    "Whether a call only moves, picks and repeats values, or adds zeros, in evaluation."
     name = op_name(node, mods)
     if name not in KEEP: return False
     if name == "pad": return _mode(node, mods) != "constant" or not argument(node, 3, "value", 0)

@@ -55,13 +55,14 @@ class ManyActivation(nn.Module):
         kinds = [learned(a) for a in acts], [isinstance(a, nn.ReLU) for a in acts]
         at = [a.alpha.detach().item() if hasattr(a, "alpha") else 1.0 for a in acts]
         self.alpha, self.r = nn.Parameter(torch.tensor(at)), len(acts)
+        self.register_buffer("fixed", torch.tensor(at))  # what no decay of α moves
         self.register_buffer("learns", torch.tensor(kinds[0]))
         self.register_buffer("relu", torch.tensor(kinds[1]))
         self.register_buffer("n", _steps([getattr(a, "bits", FLOAT) for a in acts]))
 
     def forward(self, x: Tensor) -> Tensor:  # [N, R·C, H, W]
         v, wide = x.unflatten(1, (self.r, -1)), lambda t: t.view(1, self.r, 1, 1, 1)
-        a = wide(torch.where(self.learns, self.alpha, self.alpha.detach()))
+        a = wide(torch.where(self.learns, self.alpha, self.fixed))
         a0, n = a.detach(), wide(self.n)
         rounds = n.isfinite()
         z = torch.minimum(v.detach().clamp(min=0), a0)

@@ -83,9 +83,11 @@ class _Scale:
 
     def keep_scale(self) -> Tensor:
         "`weight_scale` becomes std(w)/std(w_q), which is returned; `ValueError` for no spread."
-        self.unit_scale()
+        held = self._buffers.get("weight_scale"); self.unit_scale()
         was, is_now = self.weight.detach().std(), self.quant_weight().detach().std()
         if not (c := was / is_now).is_meta and not 0 < c < math.inf:
+            if held is None: del self.weight_scale
+            else: self.weight_scale = held
             raise ValueError("no scale to keep: the standard deviation of the weight is"
                              f" {was:.3g}, quantized {is_now:.3g}")
         return self.weight_scale.copy_(c)
@@ -138,7 +140,7 @@ _State._load_from_state_dict = _load
 def _keep(m: _State) -> None:
     "Keep a layer's scale; a weight without spread has none."
     try: m.keep_scale()
-    except ValueError: del m.weight_scale
+    except ValueError: m._buffers.pop("weight_scale", None)
 
 # %% ../nbs/2_networks/06_weight_layers.ipynb #fb544ba4
 class QuantWeight(_State):
@@ -177,24 +179,27 @@ def _set_bits(
     hysteresis: float = 0.0,  # of 1-bit weights: threshold of a new sign in mean |w|, 0 to 0.5
 ) -> None:
     "Choose quantizer and bits; what was learned stays if both are as before."
-    before = self.w_bits, self.w_quant
-    self.w_bits, self.w_quant = check_bits(w_bits, "w_bits"), check_quantizer(w_quant, w_bits)
-    self.a_bits, self.reads, self.note = check_bits(a_bits, "a_bits"), tuple(reads), note
-    self.w_scale, self.hysteresis = check_scale(w_scale), check_width(hysteresis)
-    _check_one_bit(self)
-    self._room(before != (w_bits, w_quant))
+    check_bits(w_bits, "w_bits"), check_quantizer(w_quant, w_bits), check_bits(a_bits, "a_bits")
+    _check_one_bit(self, w_bits, w_quant, check_scale(w_scale), check_width(hysteresis))
+    new = (self.w_bits, self.w_quant) != (w_bits, w_quant)
+    self.w_bits, self.w_quant, self.a_bits = w_bits, w_quant, a_bits
+    self.reads, self.note, self.w_scale, self.hysteresis = tuple(reads), note, w_scale, hysteresis
+    self._room(new)
 
 QuantWeight.set_bits = _set_bits
 
 # %% ../nbs/2_networks/06_weight_layers.ipynb #853ecac2
-def _check_one_bit(m: QuantWeight) -> None:
+def _check_one_bit(
+    m: QuantWeight, w_bits: int, w_quant: str, w_scale: str, hysteresis: float
+) -> None:
     "`ValueError` for options of one-bit weights that a layer cannot have."
-    if m.w_scale == "channel" and isinstance(m, nn.ConvTranspose2d):
+    if w_scale == "channel" and isinstance(m, nn.ConvTranspose2d):
         raise ValueError("w_scale channel: the first dimension of a transposed convolution's"
                          " weight is its input; use layer")
-    if m.w_bits == 1 and not m.is_plain() and not QUANTIZERS[m.w_quant].signs:
+    plain = not hysteresis and w_scale == "layer"
+    if w_bits == 1 and not plain and not QUANTIZERS[w_quant].signs:
         raise ValueError(f"w_scale and hysteresis are for 1 bit by {' or '.join(SIGNED)}; w_quant"
-                         f" {m.w_quant} has no signs of its own")
+                         f" {w_quant} has no signs of its own")
 
 # %% ../nbs/2_networks/06_weight_layers.ipynb #b1acba58
 class _QuantConv(QuantWeight):

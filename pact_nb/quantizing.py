@@ -296,7 +296,7 @@ def quantize(
     activation: str = "pact",  # "dorefa": clip at 1; "relu": left as they are (a_bits 32)
     fp_shortcut: bool = False,  # shortcuts, with their convolutions, in full precision
     residual_bits: int = FLOAT,  # of both terms of residual sums, 2-8; 32: floats, as in the paper
-    bits_by: str = "",  # overrides, e.g. "layer1=4, *.conv2=2/8" (weights/activations)
+    bits_by: str = "",  # overrides, e.g. "layer1=4, layer3=2/8" (weights/activations)
     alpha_grad: str = "paper",  # rule of α's gradient: "paper" (Eq. 3), "interior" or "lsq"
     w_scale: str = "layer",  # of 1-bit weights: one scale a "layer" or a "channel"
     hysteresis: float = 0.0,  # of 1-bit weights: threshold of a new sign in mean |w|, 0 to 0.5
