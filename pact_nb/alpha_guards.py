@@ -32,11 +32,11 @@ def _bad_alphas(model: nn.Module) -> list[str]:
 # %% ../nbs/4_training/18_alpha_guards.ipynb #9d755a14
 def _culprit(model: nn.Module, xb: Tensor) -> str:
     "In words: which α or which layer is to blame for a non-finite loss."
-    bad = _bad_alphas(model)
+    bad, clips = _bad_alphas(model), {id(a) for a in alphas(model).values()}
     bad += [
         f"{n} is not finite"
         for n, p in model.named_parameters()
-        if not p.isfinite().all() and not n.endswith("alpha")
+        if not p.isfinite().all() and id(p) not in clips
     ]
     if bad: return "; ".join(bad[:4])
     seen = [] if xb.isfinite().all() else ["the input batch"]

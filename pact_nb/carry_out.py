@@ -48,7 +48,7 @@ from pact_nb.run_start import (
     start_from
 )
 from pact_nb.run_writing import (
-    Job, Log, _go_on, _mark, _save_best, _write_progress, _write_summary
+    Job, Log, _go_on, _mark, _save_best, _write_metrics, _write_progress, _write_summary
 )
 
 # %% ../nbs/4_training/30_carry_out.ipynb #3de2ca82
@@ -338,13 +338,13 @@ def _norms_of_all(model: nn.Module, n: int) -> None:
 # %% ../nbs/4_training/30_carry_out.ipynb #ff78b3b4
 def _norms_anew(job: Job, model: nn.Module, train: Any, valid: Any, out: Fit) -> None:
     """Batch norm's statistics over `norm_batches` batches of an epoch that was not trained on;
-    the saved network and its validation accuracy follow."""
+    the saved network follows, and in its row of the metrics the validation loss and accuracy."""
     few = itertools.islice(train.epoch(job.r.epochs), job.r.norm_batches)
     n = reestimate_norms(model, (xb for xb, _ in few))
     if job.world.size > 1: _norms_of_all(model, n)
     out.best_state, best = model.state_dict(), out.history[out.best_epoch - 1]
     if valid is not None: best["valid_loss"], best["valid_top1"] = validate(model, valid)
-    if job.world.main: _save_best(job, out)
+    if job.world.main: _save_best(job, out); _write_metrics(job, out)
 
 # %% ../nbs/4_training/30_carry_out.ipynb #13af4913
 def _kept(job: Job) -> str:

@@ -152,11 +152,11 @@ def against_twin(
     is_float = lambda r: r["recipe"]["activation"] == "relu" and (
         r["recipe"]["w_bits"] == r["recipe"]["a_bits"] == 32)
     floats = [(r, p) for r, p in zip(rows, plain) if is_float(r)]
-    out, by_name = [], {r["name"]: r for r in rows}
+    out = []
     for r, own in ((r, p) for r, p in zip(rows, plain) if not is_float(r)):
         twin = next((f for f, p in floats if p == own), None)
         both = set(r["seeds"]) & set(twin["seeds"]) if twin else set()
-        c = compare(by_name, twin["name"], r["name"]) if len(both) > 1 else {}
+        c = compare(dict(twin=twin, low=r), "twin", "low") if len(both) > 1 else {}
         lost = 100 * (twin["test_mean"] - r["test_mean"]) if twin else math.nan
         out.append(dict(setting=r["name"], twin=twin["name"] if twin else "not run",
                         lost=c.get("points", lost), low=c.get("low", math.nan),

@@ -117,7 +117,7 @@ _ON_CIFAR = {
     "cifar10_resnet20_short": _SHORT_SOURCES, "cifar10_resnet20_preact_short": _SHORT_SOURCES,
     "cifar10_resnet20": {
         **_PAPER, **_SGD, "model": "sec. 4 and App. B: ResNet20",
-        "width": "He et al. 2015, table 6: 16, 32, 64", "milestones": "App. B: at 60 and 120",
+        "width": "He et al. 2015, sec. 4.2: 16, 32, 64", "milestones": "App. B: at 60 and 120",
         "weight_decay": "App. B: 2e-4", "epochs": "App. B: 200", "batch_size": "App. B: 128",
         "augment": "tensorpack cifar10-resnet.py: pad to 40, crop 32, flip",
         "valid_fraction": _OWN_VALID

@@ -111,9 +111,8 @@ def save_network(
     )
     path = Path(path)
     write_atomic(part := path.with_name(f"{path.name}.part"), content)
-    try: _read_back(net, part, path)
-    except FileError: part.unlink(); raise
-    part.replace(path)
+    try: _read_back(net, part, path); part.replace(path)
+    finally: part.unlink(missing_ok=True)
     return len(content)
 
 # %% ../nbs/5_deploy/09_packed_files.ipynb #7fb3ffba

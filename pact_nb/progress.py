@@ -128,19 +128,18 @@ def _error(self: Progress, t: int, mine: bool = True) -> NonFiniteError:
 def alpha_rows(self: Progress) -> list[dict]:
     """One row for each α: value, mean data gradient and λ·α of this epoch, steps in which it was
     put back to the floor."""
-    decay = next(
-        (g["weight_decay"] for g in self.optimizer.param_groups if g["name"] == "alpha"), 0.0
-    )
+    groups = self.optimizer.param_groups  # grids of residual sums have a group without decay
+    decay = {id(p): g["weight_decay"] for g in groups for p in g["params"]}
     cols = zip(
-        self.names, (torch.stack(self.alphas).tolist() if self.alphas else []),
+        alphas(self.model).items(), (torch.stack(self.alphas).tolist() if self.alphas else []),
         (self.pull / max(1, len(self.train))).tolist(), self.floored.int().tolist()
     )
     return [
         dict(
             epoch=self.done, layer=n, alpha=a, data_gradient=g if self.done else None,
-            decay_gradient=decay * a, floored=f
+            decay_gradient=decay.get(id(p), 0.0) * a, floored=f
         )
-        for n, a, g, f in cols
+        for (n, p), a, g, f in cols
     ]
 
 # %% ../nbs/4_training/19_progress.ipynb #82599850
@@ -173,9 +172,8 @@ def _end_epoch(self: Progress, last: Optional[Tensor]) -> dict:
 def _check_finite(self: Progress) -> None:
     bad = [n for n, p in self.model.named_parameters() if not p.isfinite().all()]
     if bad:
-        raise NonFiniteError(
-            f"not finite after epoch {self.done + 1}, step {len(self.train)}: {', '.join(bad[:4])}"
-        )
+        epoch, step = (self.done + 1, self.step) if self.step else (self.done, len(self.train))
+        raise NonFiniteError(f"not finite after epoch {epoch}, step {step}: {', '.join(bad[:4])}")
 
 # %% ../nbs/4_training/19_progress.ipynb #4c28ec44
 _FAR = "start α from data (alpha_from mse), or raise lambda_alpha"

@@ -58,7 +58,7 @@ def _weights(g: Graph, s: Step) -> str:
         )
     return _quant(
         g, w, (scale * step).numpy(), -0.5 if offset else 0, bits=s.how["w_bits"],
-        signed=True, narrow=not offset
+        signed=True, narrow=False  # LSQ, too, has the lowest code
     )
 
 # %% ../nbs/5_deploy/18_qonnx.ipynb #3b5fdc9e

@@ -113,11 +113,14 @@ def _save_best(job: Job, out: Fit) -> None:
     told = dict(recipe=asked(job.r), data=job.data)
     save_weights(job.path / "best.pt", dict(epoch=out.best_epoch, model=out.best_state, **told))
 
+def _write_metrics(job: Job, out: Fit) -> None:
+    write_atomic(job.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in out.history))
+    write_atomic(job.path / "metrics.csv", metrics_csv(out.history))
+
 def _write_progress(job: Job, out: Fit) -> None:
     "Metrics, α, the log and the best weights, after each epoch; rank 0 alone writes."
     if not job.world.main: return
-    write_atomic(job.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in out.history))
-    write_atomic(job.path / "metrics.csv", metrics_csv(out.history))
+    _write_metrics(job, out)
     write_atomic(job.path / "alphas.csv", _rows_csv(out.alphas))
     job.say.write()
     if out.best_epoch and out.best_epoch == len(out.history): _save_best(job, out)

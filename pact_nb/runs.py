@@ -177,7 +177,7 @@ _INTERRUPTED = (
 
 def main(argv: Optional[list[str]] = None) -> int:
     """Entry of `python -m pact_nb.runs`; returns the exit code: 0 done or paused, 1 stopped, 2
-    wrong parameters, 130 interrupted."""
+    wrong parameters or another error, 130 interrupted."""
     _odd_terminals()
     say = lambda text: print(text, file=sys.stderr)
     try: return _carry_out(argv)

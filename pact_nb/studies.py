@@ -124,10 +124,10 @@ def _borrow(wave: dict, others: list[Run]) -> None:
         if status_of(Path(p["run_dir"])) != "none": continue
         r = from_params(p)
         if any(getattr(r, k) for k in OTHER_RUNS): continue  # it belongs to this study's others
-        for x in others:
-            if x.recipe.seed == r.seed and not differences(x.recipe, r):
-                shutil.copytree(x.path, p["run_dir"])
-                break
+        same = (x for x in others if x.recipe.seed == r.seed and not differences(x.recipe, r))
+        if not (x := next(same, None)): continue
+        shutil.rmtree(part := Path(p["run_dir"]).with_name(".part"), ignore_errors=True)
+        shutil.copytree(x.path, part); part.rename(p["run_dir"])  # whole or not at all
 
 # %% ../nbs/4_training/37_studies.ipynb #610d118c
 def _wave(wave: dict, done: int, all_jobs: int, workers: int, say: Callable[[str], None]) -> int:

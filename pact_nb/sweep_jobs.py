@@ -14,7 +14,7 @@ from pathlib import Path
 import signal
 import subprocess
 from threading import current_thread, main_thread
-from typing import Any, Iterator, Optional, Sequence, Union, get_args, get_origin
+from typing import Any, Callable, Iterator, Optional, Sequence, Union, get_args, get_origin
 from .carry_out import run
 from .checkpoints import Interrupted
 from .recipe_fields import did_you_mean, field_types, short
@@ -217,24 +217,30 @@ def run_launched(
     said = Path(f"{params['run_dir']}.log")
     said.parent.mkdir(parents=True, exist_ok=True)
     options = [w for k, v in params.items() for w in (f"--{k}", str(v))]
-    with open(said, "a", encoding="utf8") as f, stopping() as processes:
-        p = subprocess.Popen([*launch, "-m", "pact_nb.runs", *options], stdout=f, stderr=f)
-        processes.append(p)
-        code = p.wait()
+    with open(said, "a", encoding="utf8") as f, stopping() as begin:
+        before = f.tell()  # what an earlier attempt said
+        code = begin([*launch, "-m", "pact_nb.runs", *options], stdout=f, stderr=f).wait()
     if not code: return None
-    last = [s for s in said.read_text(encoding="utf8").splitlines() if s.startswith(_TELLING)]
+    text = said.read_bytes()[before:].decode(errors="replace")
+    last = [s for s in text.splitlines() if s.startswith(_TELLING)]
     return last[-1] if last else f"{launch[0]} ended with exit code {code}; see {said.name}"
 
 _TELLING = ("error:", "stopped:", "paused by")  # how `pact_nb.runs` says why it ended
 
 # %% ../nbs/4_training/33_sweep_jobs.ipynb #d966126b
 @contextmanager
-def stopping() -> Iterator[list]:
-    "SIGTERM is passed on to the processes in the list that is given; what was set is put back."
-    processes: list[subprocess.Popen] = []
+def stopping() -> Iterator[Callable]:
+    """Gives what `subprocess.Popen` is; SIGTERM is passed on to the processes that it begins, to
+    one that it is just beginning too. What was set is put back."""
+    processes, told = [], []
+    def end(*_): told.append(1); [p.terminate() for p in processes]
+    def begin(*args, **kwargs) -> subprocess.Popen:
+        processes.append(p := subprocess.Popen(*args, **kwargs))
+        if told: p.terminate()
+        return p
     if current_thread() is not main_thread():
-        yield processes
+        yield begin
         return
-    old = signal.signal(signal.SIGTERM, lambda *_: [p.terminate() for p in processes])
-    try: yield processes
+    old = signal.signal(signal.SIGTERM, end)
+    try: yield begin
     finally: signal.signal(signal.SIGTERM, old)

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from .checkpoints import Watch
 from .optimizing import _zero_momenta
 from .parallel import World, all_sum, any_of, from_main, same_buffers
-from .progress import _interactive, _settle, alpha_rows, line
+from .progress import _check_finite, _interactive, _settle, alpha_rows, line
 from .recipe_fields import Recipe
 from .stages import warm
 from .trainer import Trainer, class_logits, tensor_rates, train_epoch
@@ -36,8 +36,9 @@ from .trainer import WholeStep, on_gpu  # noqa: F401
 
 # %% ../nbs/4_training/21_training.ipynb #232f9c73
 def get_state(self: Trainer) -> dict:
-    "Tensors and plain values, from which `set_state` continues; sums are over all processes."
-    _settle(self)
+    """Tensors and plain values, from which `set_state` continues; sums are over all processes.
+    `NonFiniteError` if a parameter is not finite: there is nothing to continue from."""
+    _settle(self); _check_finite(self)
     sums = all_sum(
         torch.stack([self.loss, self.right, torch.tensor(float(self.seen), device=self.device)])
     )

@@ -104,14 +104,15 @@ def load_pretrained(
     name: str,  # as in `zoo()`
     folder: Optional[str | Path] = None,  # with zoo.json; None: results/cifar10 of the project
 ) -> Pretrained:
-    "A trained network by name. `ValueError`: unknown name, or a file that is not the listed one."
+    """A trained network by name. `ValueError`: unknown name, or a file that is missing or not the
+    listed one."""
     folder, index = read_index(folder)
     if name not in index:
         near = did_you_mean(name, index)
         raise ValueError(f"no network is called {name!r}{near}; there are {', '.join(index)}")
     entry, path = index[name], folder / index[name]["file"]
-    if _sha256(path) != entry["sha256"]:
-        raise ValueError(f"{path}: not the file that {INDEX} lists; restore it: git checkout")
+    if not path.is_file() or _sha256(path) != entry["sha256"]:
+        raise ValueError(f"{path}: not there, or not what {INDEX} lists; restore it: git checkout")
     return Pretrained(_network(path, entry), dict(name=name, **entry)).eval()
 
 def _sha256(path: Path) -> str: return hashlib.sha256(path.read_bytes()).hexdigest()

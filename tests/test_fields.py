@@ -1,5 +1,6 @@
 "Every field of a recipe has an effect: it is changed, and something a user can see differs."
 import hashlib
+import json
 from dataclasses import fields
 from pathlib import Path
 
@@ -197,6 +198,11 @@ def test_norm_batches(plain, tmp_path):
         and differ
         and all("running_" in n or "num_batches" in n for n in differ)
     )
+    rows = [[json.loads(s) for s in (x["path"] / "metrics.jsonl").read_text().splitlines()]
+            for x in (plain, anew)]
+    best = json.loads((plain["path"] / "summary.json").read_text())["best_epoch"] - 1
+    (p, a) = (r[best] for r in rows)  # the row of what was saved is of what was saved
+    assert a["valid_loss"] != p["valid_loss"] and a["train_loss"] == p["train_loss"]
 
 
 def test_device():
