@@ -106,7 +106,7 @@ _W1A2 = {
 _SHORT_SOURCES = {
     **_PAPER, **_SGD, "model": "as cifar10_resnet20, or its pre-activation form",
     "width": "as published", "schedule": "ours: a tenth of the paper's epochs",
-    "lr": "ours: results/cifar10/choose", "alpha_from": "ours: results/cifar10/choose",
+    "lr": "ours: results/cifar10/choose", "alpha_from": "ours, not compared",
     "epochs": "ours: what two cores can do", "milestones": "not used",
     "weight_decay": "App. B: 2e-4", "batch_size": "App. B: 128", "augment": "as cifar10_resnet20",
     "valid_fraction": "ours: 0, last epoch, as the paper reports"
