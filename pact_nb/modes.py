@@ -63,8 +63,10 @@ def _steps(a: fx.Node, b: fx.Node, left: dict, mods: dict) -> list[fx.Node]:
     return steps if free and any(b in n.all_input_nodes for n in steps) else []
 
 # %% ../nbs/2_networks/03_modes.ipynb #c6b64865
-def _as_module(a: fx.Node, b: fx.Node, steps: list[fx.Node], model: nn.Module) -> None:
-    "Put one `TrainingOnly` in the place of `steps`."
+def _as_module(
+    a: fx.Node, b: fx.Node, steps: list[fx.Node], model: nn.Module, mods: dict
+) -> None:
+    "Put one `TrainingOnly` in the place of `steps`; it is in `mods` from then on."
     read = [i for n in steps for i in n.all_input_nodes if i not in steps]
     inputs = [*OrderedDict.fromkeys([b, *read])]
     inside = fx.Graph()
@@ -72,7 +74,8 @@ def _as_module(a: fx.Node, b: fx.Node, steps: list[fx.Node], model: nn.Module) -
     for n in steps: at[n] = inside.node_copy(n, at.__getitem__)
     inside.output(at[a])
     name = next(n for k in count() if not hasattr(model, n := f"training_only_{k}"))
-    model.add_module(name, TrainingOnly(fx.GraphModule({}, inside)).train(model.training))
+    mods[name] = TrainingOnly(fx.GraphModule({}, inside)).train(model.training)
+    model.add_module(name, mods[name])
     with a.graph.inserting_before(a): new = a.graph.call_module(name, (*inputs,))
     a.replace_all_uses_with(new)
     for n in reversed(steps): a.graph.erase_node(n)
@@ -89,11 +92,11 @@ def _is_parted(a: fx.Node, b: fx.Node, mods: dict) -> bool:
 
 # %% ../nbs/2_networks/03_modes.ipynb #8b76c1f9
 def _parted(
-    graph: fx.Graph, left: dict, e: fx.Node, want: tuple, model: nn.Module
+    left: dict, e: fx.Node, want: tuple, model: nn.Module, mods: dict
 ) -> Optional[fx.Node]:
     """The node of training that does what `e` does with the inputs `want`, where steps of training
     alone lie between some of them; these steps become modules."""
-    mods, shape = dict(model.named_modules()), fx.node.map_arg(want, lambda n: None)
+    shape = fx.node.map_arg(want, lambda n: None)
     for t in [t for t in left if (t.op, t.target) == (e.op, e.target)]:
         if fx.node.map_arg((t.args, t.kwargs), lambda n: None) != shape: continue
         pairs = [(a, b) for a, b in zip(_read(t.args, t.kwargs), _read(*want)) if a is not b]
@@ -101,7 +104,7 @@ def _parted(
         if not all(steps for _, steps in todo.values()): continue
         for a, (b, steps) in todo.items():
             for n in steps: left.pop(n)
-            _as_module(a, b, steps, model)
+            _as_module(a, b, steps, model, mods)
         return t
     return None
 
@@ -116,12 +119,11 @@ def _merged(train: fx.Graph, evaluation: fx.Graph, model: nn.Module) -> tuple:
         args, kwargs = fx.node.map_arg((e.args, e.kwargs), same.__getitem__)
         if e.op == "output": break
         t = next((t for t in left if _alike(t, e, args, kwargs)), None)
-        same[e] = t or _parted(train, left, e, (args, kwargs), model)
-        if same[e] is None: added.append(_added(train, last, e, args, kwargs, mods))
-        same[e] = same[e] or added[-1]
-        left.pop(same[e], None)
-        if same[e].kwargs.get("training") != kwargs.get("training"): drop.append(same[e])
-    mods = dict(model.named_modules())
+        t = t or _parted(left, e, (args, kwargs), model, mods)
+        if t is None: added.append(t := _added(train, last, e, args, kwargs, mods))
+        same[e] = t
+        left.pop(t, None)
+        if t.kwargs.get("training") != kwargs.get("training"): drop.append(t)
     if any(_writes(n, mods) and _base(first_input(n), mods) not in left for n in left):
         raise TraceError("in training its forward changes a tensor in-place that evaluation reads")
     _check_added(train, added, mods)

@@ -93,11 +93,13 @@ class _Scale:
         return self.weight_scale.copy_(c)
 
 # %% ../nbs/2_networks/06_weight_layers.ipynb #b0bb45c7
+def _is_plain(w_scale: str, hysteresis: float) -> bool: return not hysteresis and w_scale == "layer"
+
 class _OneBit:
     "Mixin: one-bit weights with a scale a channel, or with signs that are held."
     def holds(self) -> bool:
         return self.w_bits == 1 and QUANTIZERS[self.w_quant].signs and self.hysteresis > 0
-    def is_plain(self) -> bool: return not self.hysteresis and self.w_scale == "layer"
+    def is_plain(self) -> bool: return _is_plain(self.w_scale, self.hysteresis)
 
     def one_bit(self) -> Tensor:
         "±scale; the held signs move on in training mode only, where looking twice changes nothing."
@@ -179,8 +181,10 @@ def _set_bits(
     hysteresis: float = 0.0,  # of 1-bit weights: threshold of a new sign in mean |w|, 0 to 0.5
 ) -> None:
     "Choose quantizer and bits; what was learned stays if both are as before."
-    check_bits(w_bits, "w_bits"), check_quantizer(w_quant, w_bits), check_bits(a_bits, "a_bits")
-    _check_one_bit(self, w_bits, w_quant, check_scale(w_scale), check_width(hysteresis))
+    w_bits, w_quant = check_bits(w_bits, "w_bits"), check_quantizer(w_quant, w_bits)
+    a_bits, w_scale = check_bits(a_bits, "a_bits"), check_scale(w_scale)
+    hysteresis = check_width(hysteresis)
+    _check_one_bit(self, w_bits, w_quant, w_scale, hysteresis)
     new = (self.w_bits, self.w_quant) != (w_bits, w_quant)
     self.w_bits, self.w_quant, self.a_bits = w_bits, w_quant, a_bits
     self.reads, self.note, self.w_scale, self.hysteresis = tuple(reads), note, w_scale, hysteresis
@@ -196,8 +200,7 @@ def _check_one_bit(
     if w_scale == "channel" and isinstance(m, nn.ConvTranspose2d):
         raise ValueError("w_scale channel: the first dimension of a transposed convolution's"
                          " weight is its input; use layer")
-    plain = not hysteresis and w_scale == "layer"
-    if w_bits == 1 and not plain and not QUANTIZERS[w_quant].signs:
+    if w_bits == 1 and not _is_plain(w_scale, hysteresis) and not QUANTIZERS[w_quant].signs:
         raise ValueError(f"w_scale and hysteresis are for 1 bit by {' or '.join(SIGNED)}; w_quant"
                          f" {w_quant} has no signs of its own")
 
