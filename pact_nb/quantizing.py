@@ -26,6 +26,44 @@ from pact_nb.wiring import (
     _layers_beyond, _override, _replace_activation, _sites, _weight_nodes
 )
 
+# %% ../nbs/2_networks/11_quantize.ipynb #7dc6695e
+def _planned(*, first_bits: int, last_bits: int, bits_by: str, w_quant: str, w_scale: str,
+             hysteresis: float, **same: Any) -> Plan:
+    "The plan for what `quantize` was asked for."
+    return Plan(
+        ends={"first layer": first_bits, "last layer": last_bits}, rules=parse_bits_by(bits_by),
+        weights=dict(w_quant=w_quant, w_scale=w_scale, hysteresis=hysteresis), **same)
+
+# %% ../nbs/2_networks/11_quantize.ipynb #7b5e8b5c
+ACTIVATIONS = ("pact", "relu", "dorefa")
+
+# %% ../nbs/2_networks/11_quantize.ipynb #a8a1e6c3
+def _check_plan(plan: Plan) -> None:
+    "`ValueError` for settings that `quantize` cannot serve."
+    bits = dict(w_bits=plan.w_bits, a_bits=plan.a_bits, first_bits=plan.ends["first layer"],
+                last_bits=plan.ends["last layer"], residual_bits=plan.residual_bits)
+    for name, k in bits.items(): check_bits(k, name)
+    check_quantizer(plan.weights["w_quant"])
+    if plan.activation not in ACTIVATIONS:
+        raise ValueError(
+            f"activation must be one of {', '.join(ACTIVATIONS)}; got {plan.activation!r}")
+    if plan.activation == "relu" and plan.a_bits != FLOAT:
+        raise ValueError(
+            f"activation='relu' has no levels: a_bits must be {FLOAT} with it; got {plan.a_bits}")
+    if plan.residual_bits != FLOAT: _check_residual(plan)
+    check_grad(plan.alpha_grad), check_scale(plan.weights["w_scale"])
+    check_width(plan.weights["hysteresis"])
+
+# %% ../nbs/2_networks/11_quantize.ipynb #879e403b
+def _check_residual(plan: Plan) -> None:
+    "`ValueError` for settings that grids of sums do not go with."
+    if plan.residual_bits == 1:
+        raise ValueError("residual_bits: 1 bit (−α, α) has no level at zero; give it 2 to 8")
+    if plan.fp_shortcut:
+        raise ValueError("residual_bits rounds what fp_shortcut keeps in full precision; give one")
+    if plan.activation == "relu":
+        raise ValueError("residual_bits: activation='relu' has no levels; use 'pact' or 'dorefa'")
+
 # %% ../nbs/2_networks/11_quantize.ipynb #2f4df8a6
 def _layer_bits(plan: Plan) -> None:
     "Bits of every layer, and why it is an exception; the first of several calls rules."
@@ -44,6 +82,70 @@ def _act_bits(plan: Plan, node: fx.Node) -> int:
     below = [n.target for n in _layers_beyond(node, plan.known, up=False) & set(plan.layers)]
     only = [plan.bits[t][1] for t in below] if all(plan.notes[t] for t in below) else []
     return _override(node.target, max(only, default=plan.a_bits), plan.rules, 1)
+
+# %% ../nbs/2_networks/11_quantize.ipynb #a51c213f
+def _quantize_activations(gm: fx.GraphModule, plan: Plan) -> None:
+    "A PACT for each activation above a converted layer; a bound on the input is none."
+    data = _data(gm) - _of_input(gm)
+    nodes = [n for n in _activations(gm) if n in data and n.name not in plan.whole]
+    mods, used, wanted = dict(gm.named_modules()), {}, {}
+    sites, layers = _sites(nodes), set(plan.layers)
+    for n in nodes:
+        if not _layers_beyond(n, plan.known, up=False) & layers: continue
+        # one PACT a site already
+        ours = _calls(n, mods, PACT) and getattr(mods[n.target], "placed", False)
+        _replace_activation(gm, plan, n, used, n.target if ours else sites[n])
+        act = gm.get_submodule(n.target)
+        act.placed = True
+        reader = next((u.target for u in n.users if u in layers), None)
+        inserted = reader and getattr(act, "inserted", False)
+        k = plan.bits[reader][1] if inserted else _act_bits(plan, n)
+        act.k = wanted[act] = min(k, wanted.get(act, k))  # of several calls, the one of levels
+
+# %% ../nbs/2_networks/11_quantize.ipynb #8882a6de
+def _read_levels(gm: fx.GraphModule, plan: Plan, n: fx.Node, bits: int) -> tuple[str, ...]:
+    "Names of the PACTs that one call reads, a new one among them where it would read floats."
+    others = {k: v for k, v in n.kwargs.items() if k != "input"}
+    n.args, n.kwargs = (first_input(n), *n.args[1:]), others
+    kind, names = source_of(n.args[0], dict(gm.named_modules()))
+    if kind == "levels": return names
+    return (_insert_input(gm, plan, n, kind, bits),) if bits != FLOAT else ()
+
+# %% ../nbs/2_networks/11_quantize.ipynb #ee030dda
+def _quantize_layer(gm: fx.GraphModule, plan: Plan, calls: list[fx.Node]) -> None:
+    "Give the layer of `calls` its bits, and each a quantizer of its own where it reads floats."
+    layer, name = gm.get_submodule(calls[0].target), calls[0].target
+    w_bits, a_bits = plan.bits[name]
+    parts = [_read_levels(gm, plan, n, a_bits) for n in calls]
+    reads = list(dict.fromkeys(r for names in parts for r in names)) if all(parts) else []
+    a_bits = max((gm.get_submodule(r).k for r in reads), default=FLOAT)
+    if a_bits == FLOAT: reads = []
+    layer.scaled_before = isinstance(layer, QuantWeight) and layer.takes_scale()
+    layer.__class__, layer.at = quantized_type(layer)[0], name  # parameters and hooks stay
+    note = plan.notes[name] if FLOAT in (w_bits, a_bits) else ""
+    layer.set_bits(w_bits, a_bits=a_bits, reads=reads, note=note, **plan.weights)
+
+# %% ../nbs/2_networks/11_quantize.ipynb #a33da7cf
+def _note_others(gm: fx.GraphModule, known: set, layers: list) -> None:
+    "Write on modules with weights that stay float why they do."
+    called = {n.target for n in gm.graph.nodes if n.op == "call_module"}
+    read = {n.target.rpartition(".")[0] for n in gm.graph.nodes if n.op == "get_attr"}
+    weights = {n.target for n in gm.graph.nodes if n.op == "get_attr"}
+    for name, m in gm.named_modules():
+        if isinstance(m, QuantWeight) and f"{name}.weight" in weights:
+            m.stays = "its weight is read as a float elsewhere too"
+        if isinstance(m, (QuantWeight, PACT)) and name in called: continue
+        inside = any(name.startswith(f"{c}.") for c in called)
+        if name in called: m.stays = f"not converted: {quantized_type(m)[1]}"
+        elif inside: m.stays = "not converted"
+        elif name in read: m.stays = "not converted: its forward reads the weight itself"
+        else: m.stays = "not used by forward"
+
+# %% ../nbs/2_networks/11_quantize.ipynb #371e3274
+def _hooks_left(model: nn.Module) -> list[str]:
+    "In words, hooks on parameters, which a copy of a parameter does not have."
+    names = [n for n, p in model.named_parameters() if p._backward_hooks]
+    return [f"hooks on the parameters {', '.join(names[:3])} stay behind"] * bool(names)
 
 # %% ../nbs/2_networks/11_quantize.ipynb #e22cf8b7
 def _quantize_graph(gm: fx.GraphModule, plan: Plan) -> list[str]:
@@ -69,112 +171,6 @@ def _quantize_graph(gm: fx.GraphModule, plan: Plan) -> list[str]:
     stopped = "fp_shortcut does not reach the shortcut of {}, which goes through {}"
     return grown + [stopped.format(n.name, stop) for n, _, _, stop in found if stop]
 
-# %% ../nbs/2_networks/11_quantize.ipynb #a51c213f
-def _quantize_activations(gm: fx.GraphModule, plan: Plan) -> None:
-    "A PACT for each activation above a converted layer; a bound on the input is none."
-    data = _data(gm) - _of_input(gm)
-    nodes = [n for n in _activations(gm) if n in data and n.name not in plan.whole]
-    mods, used, wanted = dict(gm.named_modules()), {}, {}
-    sites, layers = _sites(nodes), set(plan.layers)
-    for n in nodes:
-        if not _layers_beyond(n, plan.known, up=False) & layers: continue
-        # one PACT a site already
-        ours = _calls(n, mods, PACT) and getattr(mods[n.target], "placed", False)
-        _replace_activation(gm, plan, n, used, n.target if ours else sites[n])
-        act = gm.get_submodule(n.target)
-        act.placed = True
-        reader = next((u.target for u in n.users if u in layers), None)
-        inserted = reader and getattr(act, "inserted", False)
-        k = plan.bits[reader][1] if inserted else _act_bits(plan, n)
-        act.k = wanted[act] = min(k, wanted.get(act, k))  # of several calls, the one of levels
-
-# %% ../nbs/2_networks/11_quantize.ipynb #ee030dda
-def _quantize_layer(gm: fx.GraphModule, plan: Plan, calls: list[fx.Node]) -> None:
-    "Give the layer of `calls` its bits, and each a quantizer of its own where it reads floats."
-    layer, name = gm.get_submodule(calls[0].target), calls[0].target
-    w_bits, a_bits = plan.bits[name]
-    parts = [_read_levels(gm, plan, n, a_bits) for n in calls]
-    reads = list(dict.fromkeys(r for names in parts for r in names)) if all(parts) else []
-    a_bits = max((gm.get_submodule(r).k for r in reads), default=FLOAT)
-    if a_bits == FLOAT: reads = []
-    layer.scaled_before = isinstance(layer, QuantWeight) and layer.takes_scale()
-    layer.__class__, layer.at = quantized_type(layer)[0], name  # parameters and hooks stay
-    note = plan.notes[name] if FLOAT in (w_bits, a_bits) else ""
-    layer.set_bits(w_bits, a_bits=a_bits, reads=reads, note=note, **plan.weights)
-
-# %% ../nbs/2_networks/11_quantize.ipynb #8882a6de
-def _read_levels(gm: fx.GraphModule, plan: Plan, n: fx.Node, bits: int) -> tuple[str, ...]:
-    "Names of the PACTs that one call reads, a new one among them where it would read floats."
-    others = {k: v for k, v in n.kwargs.items() if k != "input"}
-    n.args, n.kwargs = (first_input(n), *n.args[1:]), others
-    kind, names = source_of(n.args[0], dict(gm.named_modules()))
-    if kind == "levels": return names
-    return (_insert_input(gm, plan, n, kind, bits),) if bits != FLOAT else ()
-
-# %% ../nbs/2_networks/11_quantize.ipynb #a33da7cf
-def _note_others(gm: fx.GraphModule, known: set, layers: list) -> None:
-    "Write on modules with weights that stay float why they do."
-    called = {n.target for n in gm.graph.nodes if n.op == "call_module"}
-    read = {n.target.rpartition(".")[0] for n in gm.graph.nodes if n.op == "get_attr"}
-    weights = {n.target for n in gm.graph.nodes if n.op == "get_attr"}
-    for name, m in gm.named_modules():
-        if isinstance(m, QuantWeight) and f"{name}.weight" in weights:
-            m.stays = "its weight is read as a float elsewhere too"
-        if isinstance(m, (QuantWeight, PACT)) and name in called: continue
-        inside = any(name.startswith(f"{c}.") for c in called)
-        if name in called: m.stays = f"not converted: {quantized_type(m)[1]}"
-        elif inside: m.stays = "not converted"
-        elif name in read: m.stays = "not converted: its forward reads the weight itself"
-        else: m.stays = "not used by forward"
-
-# %% ../nbs/2_networks/11_quantize.ipynb #7b5e8b5c
-ACTIVATIONS = ("pact", "relu", "dorefa")
-
-# %% ../nbs/2_networks/11_quantize.ipynb #a8a1e6c3
-def _check_plan(plan: Plan) -> None:
-    "`ValueError` for settings that `quantize` cannot serve."
-    bits = dict(w_bits=plan.w_bits, a_bits=plan.a_bits, first_bits=plan.ends["first layer"],
-                last_bits=plan.ends["last layer"], residual_bits=plan.residual_bits)
-    for name, k in bits.items(): check_bits(k, name)
-    check_quantizer(plan.weights["w_quant"])
-    if plan.activation not in ACTIVATIONS:
-        raise ValueError(
-            f"activation must be one of {', '.join(ACTIVATIONS)}; got {plan.activation!r}"
-        )
-    if plan.activation == "relu" and plan.a_bits != FLOAT:
-        raise ValueError(
-            f"activation='relu' has no levels: a_bits must be {FLOAT} with it; got {plan.a_bits}"
-        )
-    if plan.residual_bits != FLOAT: _check_residual(plan)
-    check_grad(plan.alpha_grad), check_scale(plan.weights["w_scale"])
-    check_width(plan.weights["hysteresis"])
-
-# %% ../nbs/2_networks/11_quantize.ipynb #879e403b
-def _check_residual(plan: Plan) -> None:
-    "`ValueError` for settings that grids of sums do not go with."
-    if plan.residual_bits == 1:
-        raise ValueError("residual_bits: 1 bit (−α, α) has no level at zero; give it 2 to 8")
-    if plan.fp_shortcut:
-        raise ValueError("residual_bits rounds what fp_shortcut keeps in full precision; give one")
-    if plan.activation == "relu":
-        raise ValueError("residual_bits: activation='relu' has no levels; use 'pact' or 'dorefa'")
-
-# %% ../nbs/2_networks/11_quantize.ipynb #125a81d0
-def is_view(model: nn.Module) -> bool:
-    """Whether `model` is what `fused.fuse` returns: it shares its modules with a network, and
-    hides them."""
-    return any(getattr(m, "of_view", False) for m in model.modules())
-
-def _check_model(model: nn.Module) -> nn.Module:
-    "The network itself; `TypeError` or `ValueError` for one that `quantize` cannot serve."
-    model = check_network(model)
-    if is_view(model):
-        raise ValueError("this is a fused view of a network; quantize the network itself")
-    if type(model) in QUANTIZED:
-        raise ValueError(f"{type(model).__name__} alone is first and last layer at once; put it"
-                         " into nn.Sequential")
-    return model
-
 # %% ../nbs/2_networks/11_quantize.ipynb #59fa3c5d
 _BY_MODULE = (
     "it is converted module by module: {}. Functional and reused activations are not seen, a ReLU"
@@ -199,29 +195,33 @@ def _convert(model: nn.Module, plan: Plan, x: Any) -> tuple[nn.Module, list[str]
     if x is not None: judge(low, model, x, lost); plan.whole = whole_numbers(low, x)
     return low, lost + _hooks_left(model) + _quantize_graph(low, plan) + _buffer_kernels(low)
 
-# %% ../nbs/2_networks/11_quantize.ipynb #371e3274
-def _hooks_left(model: nn.Module) -> list[str]:
-    "In words, hooks on parameters, which a copy of a parameter does not have."
-    names = [n for n, p in model.named_parameters() if p._backward_hooks]
-    return [f"hooks on the parameters {', '.join(names[:3])} stay behind"] * bool(names)
+# %% ../nbs/2_networks/11_quantize.ipynb #125a81d0
+def is_view(model: nn.Module) -> bool:
+    """Whether `model` is what `fused.fuse` returns: it shares its modules with a network, and
+    hides them."""
+    return any(getattr(m, "of_view", False) for m in model.modules())
+
+def _check_model(model: nn.Module) -> nn.Module:
+    "The network itself; `TypeError` or `ValueError` for one that `quantize` cannot serve."
+    model = check_network(model)
+    if is_view(model):
+        raise ValueError("this is a fused view of a network; quantize the network itself")
+    if type(model) in QUANTIZED:
+        raise ValueError(f"{type(model).__name__} alone is first and last layer at once; put it"
+                         " into nn.Sequential")
+    return model
 
 # %% ../nbs/2_networks/11_quantize.ipynb #b07df0fb
 def report(model: nn.Module) -> list[dict]:
     """One row a weight of two or more dimensions, in the order of use: layer, type, w_bits,
     w_quant, a_bits (of its input; None: unknown), reads (the PACTs it reads), note."""
     rows, called = [], model.graph.nodes if isinstance(model, fx.GraphModule) else ()
-    order = {
-        t: i for i, t in enumerate(dict.fromkeys(n.target for n in called if n.op == "call_module"))
-    }
+    uses = dict.fromkeys(n.target for n in called if n.op == "call_module")
+    order = {t: i for i, t in enumerate(uses)}
     for name, m in model.named_modules():
-        if isinstance(m, QuantWeight):
-            rows.append(_row(model, name, m))
-        else:
-            rows += [
-                _float_row(name, m, p)
-                for p, t in m._parameters.items()
-                if t is not None and t.dim() > 1
-            ]
+        if isinstance(m, QuantWeight): rows.append(_row(model, name, m)); continue
+        wide = [p for p, t in m._parameters.items() if t is not None and t.dim() > 1]
+        rows += [_float_row(name, m, p) for p in wide]
     return sorted(rows, key=lambda r: order.get(r["layer"], len(order)))
 
 # %% ../nbs/2_networks/11_quantize.ipynb #e0deec55
@@ -245,15 +245,9 @@ def _idle(model: nn.Module, name: str, m: QuantWeight) -> str:
 # %% ../nbs/2_networks/11_quantize.ipynb #9a4182a6
 def _float_row(name: str, m: nn.Module, parameter: str) -> dict:
     full = f"{name}.{parameter}" if name else parameter
-    layer = (
-        full.removesuffix(".original")
-        .removesuffix(".parametrizations.weight")
-        .removesuffix(".weight")
-    )
-    return dict(
-        layer=layer, type=type(m).__name__, w_bits=FLOAT, w_quant="", a_bits=FLOAT, reads="",
-        note=getattr(m, "stays", "not converted")
-    )
+    for end in (".original", ".parametrizations.weight", ".weight"): full = full.removesuffix(end)
+    return dict(layer=full, type=type(m).__name__, w_bits=FLOAT, w_quant="", a_bits=FLOAT, reads="",
+                note=getattr(m, "stays", "not converted"))
 
 def _read_by(model: nn.Module, name: str, m: QuantWeight) -> list[nn.Module]:
     "The modules that a layer reads, also where the network is a part of `model`."
@@ -261,14 +255,26 @@ def _read_by(model: nn.Module, name: str, m: QuantWeight) -> list[nn.Module]:
     found = dict(model.named_modules(remove_duplicate=False))
     return [found.get(above + n, m) for n in m.reads]
 
-# %% ../nbs/2_networks/11_quantize.ipynb #7dc6695e
-def _planned(*, first_bits: int, last_bits: int, bits_by: str, w_quant: str, w_scale: str,
-             hysteresis: float, **same: Any) -> Plan:
-    "The plan for what `quantize` was asked for."
-    return Plan(
-        ends={"first layer": first_bits, "last layer": last_bits}, rules=parse_bits_by(bits_by),
-        weights=dict(w_quant=w_quant, w_scale=w_scale, hysteresis=hysteresis), **same)
+# %% ../nbs/2_networks/11_quantize.ipynb #d9a7fcb9
+def _unreached(low: nn.Module) -> list[str]:
+    "In words, what stays float though low bits were asked for; `ValueError` if everything does."
+    rows = [r for r in report(low) if r["note"]]
+    rows = [r for r in rows if r["w_bits"] == FLOAT or "elsewhere" in r["note"]]
+    said = [f"{r['layer']} ({r['note'].removeprefix('not converted: ')})" for r in rows]
+    if not any(isinstance(m, QuantWeight) and m.w_bits != FLOAT
+               or isinstance(m, PACT) and m.k != FLOAT for m in low.modules()):
+        raise ValueError(
+            "low bits reach nothing in this network:"
+            f" {', '.join(said) or 'it has no layer with a weight'}."
+            " First and last layer take theirs from first_bits and last_bits"
+        )
+    others = [s for s, r in zip(said, rows)
+              if r["note"].startswith(("not ", "its ")) and r["note"] != UNTRACED]
+    if not others: return []
+    more = f" and {len(others) - 8} more" if len(others) > 8 else ""
+    return [f"stays float: {', '.join(others[:8])}{more}; see report"]
 
+# %% ../nbs/2_networks/11_quantize.ipynb #b7292cdb
 def _quantized(model: nn.Module, x: Any, plan: Plan) -> nn.Module:
     "The low-bit copy that a plan asks for."
     _check_plan(plan)
@@ -307,24 +313,3 @@ def quantize(
     low bits that reach nothing; a warning for what stays float."""
     given = dict(locals())  # every argument, by its name
     return _quantized(given.pop("model"), given.pop("x"), _planned(**given))
-
-# %% ../nbs/2_networks/11_quantize.ipynb #d9a7fcb9
-def _unreached(low: nn.Module) -> list[str]:
-    "In words, what stays float though low bits were asked for; `ValueError` if everything does."
-    rows = [r for r in report(low) if r["note"]]
-    rows = [r for r in rows if r["w_bits"] == FLOAT or "elsewhere" in r["note"]]
-    said = [f"{r['layer']} ({r['note'].removeprefix('not converted: ')})" for r in rows]
-    if not any(isinstance(m, QuantWeight) and m.w_bits != FLOAT
-               or isinstance(m, PACT) and m.k != FLOAT for m in low.modules()):
-        raise ValueError(
-            "low bits reach nothing in this network:"
-            f" {', '.join(said) or 'it has no layer with a weight'}."
-            " First and last layer take theirs from first_bits and last_bits"
-        )
-    others = [
-        s for s, r in zip(said, rows)
-        if r["note"].startswith(("not ", "its ")) and r["note"] != UNTRACED
-    ]
-    if not others: return []
-    more = f" and {len(others) - 8} more" if len(others) > 8 else ""
-    return [f"stays float: {', '.join(others[:8])}{more}; see report"]
