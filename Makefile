@@ -56,8 +56,8 @@ kernels: $(STAMP)  ## kernels and bytes of a step for an H100, without one, into
 	$(BIN)/python -m pact_nb.gpu_kernels --json results/kernels-sm90.json
 	$(BIN)/python -m pact_nb.many --json results/kernels-many.json
 
-exercises: $(STAMP)  ## a copy of the book with blank functions, whose tests stay, into build/exercises
-	$(BIN)/python scripts/exercises.py
+exercises: $(STAMP)  ## a copy of the book with blank functions, whose tests stay, into build/exercises; OUT=another folder
+	$(BIN)/python scripts/exercises.py $(if $(OUT),--out "$(OUT)")
 
 explore: $(STAMP)  ## sliders in a browser, offline; RUN=runs/<name> plays that run back
 	PACT_RUN="$(if $(RUN),$$(realpath -s -- "$(RUN)"))" JUPYTER_PATH="$(abspath scripts)" $(BIN)/voila nbs/6_experiments/23_explore.ipynb --template=offline --TagRemovePreprocessor.remove_cell_tags=inside --VoilaConfiguration.extension_denylist=jupyterlab-jupytext $(VOILA)

@@ -252,7 +252,8 @@ def main() -> int:
     )
     a = p.parse_args()
     site = a.check or build(a.out.resolve())
-    broken, counts = check(site)
+    try: broken, counts = check(site)
+    except ValueError as e: p.error(str(e))
     print(
         *broken,
         f"{site}: {counts['pages']} pages, {counts['inside']} links inside, {len(broken)} broken;"

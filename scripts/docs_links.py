@@ -45,6 +45,7 @@ def check(site: Path) -> tuple[list[str], dict[str, int]]:
         for p in sorted(site.rglob("*.html"))
         if p.name != "404.html"
     }
+    if not pages: raise ValueError(f"{site}: there is no page in it")
     links = [(at, *link) for at, page in pages.items() for link in page.links]
     said = [
         f"{at.relative_to(site)}: {link} {why}"

@@ -75,8 +75,9 @@ def read(page: str, nbs: Path = ROOT / "nbs") -> dict:
 
 def write(out: Path) -> list[str]:
     "The copy of the book below `out`; the functions that are blank, as page: name."
-    if out.exists() and any(out.iterdir()) and not (out / "settings.ini").is_file():
-        raise ValueError(f"{out} holds other files; name an empty folder")
+    if out.exists() and any(out.iterdir()):
+        raise ValueError(f"{out} holds solved pages or other files, which stay; name an empty"
+                         " folder: --out, or OUT= of make")
     shutil.copytree(ROOT / "nbs", out / "nbs", dirs_exist_ok=True,
                     ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
     for name in ("settings.ini", "pyproject.toml"): shutil.copy2(ROOT / name, out / name)

@@ -155,7 +155,9 @@ def drawing(pages: list[Notebook], graph: dict[str, set[str]]) -> str:
 def between(text: str, name: str, new: str) -> str:
     "`text` with what stands between `<!-- name -->` and `<!-- /name -->` replaced."
     whole = f"<!-- {name} -->\n{new}\n<!-- /{name} -->"
-    return re.sub(f"<!-- {name} -->.*<!-- /{name} -->", lambda m: whole, text, flags=re.S)
+    text, n = re.subn(f"<!-- {name} -->.*<!-- /{name} -->", lambda m: whole, text, flags=re.S)
+    if n != 1: raise ValueError(f"<!-- {name} --> … <!-- /{name} --> is there {n} times, not once")
+    return text
 
 
 def write(text: str) -> str:

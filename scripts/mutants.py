@@ -103,10 +103,12 @@ def caught(copy: Path, page: str, module: Path | None, m: dict) -> str:
 
 
 def judge_page(page: str, mutants: list[dict], module: Path | None) -> list[dict]:
-    "Each mutant of a page with who found it; the page must be green without any."
+    "Each mutant of a page with who found it; page and other finders must be green without any."
     with tempfile.TemporaryDirectory(prefix="pact-mutants-") as tmp:
         copy = copy_project(Path(tmp))
-        if not passes(copy, page): raise RuntimeError(f"{page} fails as it is: no mutant can tell")
+        for by in dict.fromkeys((page, *(m["by"] for m in mutants if m.get("by")))):
+            if not passes(copy, page, by):
+                raise RuntimeError(f"{by} fails as it is: no mutant of {page} can tell")
         rows = []
         for m in mutants:
             start = time.perf_counter()

@@ -59,7 +59,7 @@ def main() -> None:
     unchanged("nbs/**/*.ipynb", "nbdev_clean", "was not clean; it is now, look at it and commit")
     sh(sys.executable, "scripts/readme.py")
     run_notebooks()
-    sh(sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "tests")
+    sh(sys.executable, "-m", "pytest", "-q", "-rs", "-n", "2", "--dist", "loadfile", "tests")
 
 
 if __name__ == "__main__": main()

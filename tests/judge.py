@@ -136,7 +136,8 @@ def wrong_weights(name: str, row: dict, low: nn.Module, seen: Seen) -> list[str]
     if name not in seen.reads: return [f"{name} claims {row['w_bits']}-bit weights and never ran"]
     own = low.get_submodule(name).weight
     if any(t is own for t in seen.outside): return [f"{name}: its float weight is multiplied with"]
-    most = max((distinct(w) for w in seen.weights[name]), default=0)
+    if not seen.weights[name]: return [f"{name}: its product was not seen"]
+    most = max(distinct(w) for w in seen.weights[name])
     return [f"{name} multiplies with {most} values"] if most > 2 ** row["w_bits"] else []
 
 

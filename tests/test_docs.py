@@ -77,6 +77,7 @@ def test_unlisted_notebook(tmp_path, monkeypatch):
 
 
 def test_broken_links_noticed(tmp_path):
+    with pytest.raises(ValueError, match="there is no page in it"): docs_links.check(tmp_path)
     (tmp_path / "good.html").write_text(
         '<h1 id="here">x</h1><a href="#here">a</a><a href="good.html#here">b</a><a'
         ' href="https://example.org/">c</a>'

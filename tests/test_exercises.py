@@ -38,7 +38,10 @@ def test_a_blank_fails(copy, page):
 
 
 def test_refused(tmp_path):
-    (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(ValueError, match="holds other files"): exercises.write(tmp_path)
+    "Nothing is written over: neither other files nor the reader's own solutions."
+    for name in ("thesis.tex", "settings.ini"):  # the second as in an earlier copy
+        (own := tmp_path / name.replace(".", "_")).mkdir()
+        (own / name).write_text("mine")
+        with pytest.raises(ValueError, match="or other files, which stay"): exercises.write(own)
+        assert [(f.name, f.read_text()) for f in own.iterdir()] == [(name, "mine")]
     with pytest.raises(ValueError, match="0 times, not once"): exercises.blank([], "pact")
-    assert [f.name for f in tmp_path.iterdir()] == ["thesis.tex"]

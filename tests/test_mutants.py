@@ -24,6 +24,8 @@ def test_nearly_all_are_found():
     rows = [r for own in found.values() for r in own]
     asked = {(page, m["was"], m["now"]) for page, own in mutants.read().items() for m in own}
     assert asked == {(r["page"], r["was"], r["now"]) for r in rows}, "run scripts/mutants.py"
+    doc = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf8")
+    assert doc == mutants.between(doc, "mutants", mutants.table(rows)), "scripts/mutants.py --write"
     errors = [r for r in rows if not r.get("no_error")]
     assert sum(bool(r["found"]) for r in errors) >= 0.95 * len(errors)
 

@@ -347,7 +347,8 @@ def _no_rounding(low):
     (lambda low: setattr(low.b, "w_bits", 32), "float weight"),
     (lambda low: setattr(low.b, "w_bits", 6), "b multiplies with"),
     (lambda low: low.b.register_forward_pre_hook(lambda m, a: (a[0] + 0.01,)), "off its levels"),
-    (lambda low: setattr(low.b, "forward", lambda x: nn.Conv2d.forward(low.b, x)), "float weight")])
+    (lambda low: setattr(low.b, "forward", lambda x: nn.Conv2d.forward(low.b, x)), "float weight"),
+    (lambda low: setattr(low.b, "forward", lambda x: x[..., 1:-1, 1:-1]), "was not seen")])
 def test_the_judge(spoil, word):
     "The judge finds nothing in a sound network and each kind of fault in a spoilt one."
     said = looked_at(spoil)

@@ -18,24 +18,26 @@ def test_made_by_committed_code(file):
 
 
 def test_one_number_for_one_thing():
-    same = {}
+    same, compared = {}, 0
     for file in STUDIES:
         for name, row in read_study(file).items():
             if row["recipe"]["init"] or row["recipe"]["teacher"]: continue
-            machine = [row[k] for k in ("device_name", "torch", "threads")] if row["test"] else []
+            if not row["test"]: continue
+            machine = [row[k] for k in ("device_name", "torch", "threads")]
             for seed, top1 in zip(row["seeds"], row["test"]):
                 asked = {k: v for k, v in row["recipe"].items() if k not in ("seed", "data_dir")}
                 key = json.dumps([asked, seed, machine], sort_keys=True)
                 if row.get("name", "").startswith("page"): continue  # own activations
+                compared += key in same
                 first = same.setdefault(key, (file.stem, name, top1))
                 assert first[2] == top1, f"{first} but {file.stem}, {name}, seed {seed}: {top1}"
-    assert len(same) > 300
+    assert compared > 200  # settings that stand in two files, or twice in one
 
 
 def test_no_machine_in_results():
     for file in (f for kind in ("json", "yaml", "csv") for f in RESULTS.rglob(f"*.{kind}")):
         text = file.read_text(encoding="utf8")
-        assert not re.search(r'["\s](/home/|/root/|/work/|/tmp/|[A-Z]:\\\\)', text), file
+        assert not re.search(r'(?<![\w.])(/home/|/root/|/work/|/tmp/|[A-Z]:\\\\)', text), file
 
 
 def test_no_machine_in_outputs():
@@ -44,5 +46,5 @@ def test_no_machine_in_outputs():
         cells = json.loads(file.read_text(encoding="utf8"))["cells"]
         for cell in (c for c in cells if c.get("outputs")):
             text = json.dumps(cell["outputs"])
-            assert not re.search(r"[\"\s](/home/|/root/|/work/)|site-packages", text), (
+            assert not re.search(r"(?<![\w.])(/home/|/root/|/work/)|site-packages", text), (
                 f"{file.name}, cell {cell['id']}: a path of the machine that ran it")
