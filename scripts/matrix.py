@@ -431,6 +431,8 @@ def main() -> None:
     a = p.parse_args()
     if a.one: return child(a.one)
     if a.table: return print(table(json.loads(a.table.read_text(encoding="utf8"))))
+    if unknown := sorted(set(a.only) - set(NETWORKS)):
+        p.error(f"no network is called {', '.join(unknown)}; there are {', '.join(NETWORKS)}")
     print(table(all_of(a.out, a.only, a.again, a.jobs, a.limit, a.commit)))
 
 

@@ -59,6 +59,7 @@ def swept(tmp_path_factory):
     for _ in range(2400):
         time.sleep(0.1)
         if list((tmp / "runs").glob("*/summary.json")): break
+    else: pytest.fail("no run of the sweep was finished within four minutes")
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
     before = {p.parent.name for p in (tmp / "runs").glob("*/summary.json")}
