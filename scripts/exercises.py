@@ -78,11 +78,11 @@ def write(out: Path) -> list[str]:
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} holds solved pages or other files, which stay; name an empty"
                          " folder: --out, or OUT= of make")
-    shutil.copytree(ROOT / "nbs", out / "nbs", dirs_exist_ok=True,
+    shutil.copytree(ROOT / "nbs", out / "nbs",
                     ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
     for name in ("settings.ini", "pyproject.toml"): shutil.copy2(ROOT / name, out / name)
     for name in ("data", "results"):
-        shutil.copytree(ROOT / name, out / name, dirs_exist_ok=True,
+        shutil.copytree(ROOT / name, out / name,
                         ignore=shutil.ignore_patterns("*.safetensors"))
     told = []
     for page, names in EXERCISES.items():

@@ -74,9 +74,8 @@ def copy_project(where: Path) -> Path:
     return where
 
 
-def passes(copy: Path, page: str, by: str | None = None) -> bool:
-    "Whether the tests of a page, or those of the file `by`, are green in the copy."
-    by = by or page
+def passes(copy: Path, by: str) -> bool:
+    "Whether the tests of a page or a file of tests are green in the copy."
     words = ["nbdev_test", "--path", f"nbs/{by}.ipynb", "--n_workers", "0"]
     if by.endswith(".py"): words = [sys.executable, "-m", "pytest", "-q", "-x", by]
     own = {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -97,7 +96,7 @@ def caught(copy: Path, page: str, module: Path | None, m: dict) -> str:
     for f, new in files.items(): (copy / f).write_text(new, encoding="utf8")
     try:
         if not passes(copy, page): return "its page"
-        return m["by"] if m.get("by") and not passes(copy, page, m["by"]) else ""
+        return m["by"] if m.get("by") and not passes(copy, m["by"]) else ""
     finally:
         for f in files: shutil.copy2(ROOT / f, copy / f)
 
@@ -107,7 +106,7 @@ def judge_page(page: str, mutants: list[dict], module: Path | None) -> list[dict
     with tempfile.TemporaryDirectory(prefix="pact-mutants-") as tmp:
         copy = copy_project(Path(tmp))
         for by in dict.fromkeys((page, *(m["by"] for m in mutants if m.get("by")))):
-            if not passes(copy, page, by):
+            if not passes(copy, by):
                 raise RuntimeError(f"{by} fails as it is: no mutant of {page} can tell")
         rows = []
         for m in mutants:

@@ -118,7 +118,7 @@ def test_drawing_is_todays():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf8")
     assert text == house.write(text), "run: python scripts/house.py --write"
     with pytest.raises(ValueError, match="0 times, not once"):
-        house.write(text.replace("<!-- /house -->", ""))
+        house.between(text.replace("<!-- /house -->", ""), "house", "")
 
 
 def test_command():

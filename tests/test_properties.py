@@ -85,7 +85,7 @@ def test_any_value_is_taken_or_refused_in_words(params):
     try:
         r = from_params(params, lambda s: None)
     except (ValueError, TypeError) as e:
-        named = (*map(str, params), "recipe")
+        named = (*(n or "''" for n in params), "recipe")
         assert any(re.search(rf"(?<!\w){re.escape(n)}(?!\w)", str(e)) for n in named), str(e)
         assert len(str(e)) < 2500 and "not supported between" not in str(e)
         return
